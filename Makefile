@@ -1,0 +1,53 @@
+# `make help` lists the targets. Each works on a fresh clone with nothing else done.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(p)),$(p))))
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PYTEST_ARGS ?=
+SMOLLM2 := .models/SmolLM2-135M-Instruct.gguf
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-real test unit lint types contracts bench golden clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A new entry point is invisible in an editable install until it is installed again, hence the stamp.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (once; a minute or two)"
+	@$(PIP) install -c constraints.txt hatchling editables
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+install: $(STAMP)  ## create .venv with the harness and all that its tests need
+
+demo: $(STAMP)  ## run the shipped default suite on the embedded model; name its report
+	@$(BIN)/harness run default --report html
+
+$(SMOLLM2): $(STAMP)
+	@$(BIN)/python -m benchmarks.fetch_smollm2 $@
+
+demo-real: $(SMOLLM2)  ## the same suite on the real SmolLM2-135M-Instruct
+	@$(BIN)/harness run default --model $(SMOLLM2) --report html
+
+test: lint types contracts unit  ## everything CI asks: lint, types, import contracts, tests
+
+unit: $(STAMP)  ## the tests alone
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff: lint and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP)  ## mypy --strict
+	@$(BIN)/mypy
+
+contracts: $(STAMP)  ## import-linter: which package may import which
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP)  ## the harness measured by itself
+	@$(BIN)/python -m pytest benchmarks --benchmark-only -o addopts="--import-mode=importlib"
+
+clean:  ## remove what can be made again
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist

@@ -1,0 +1,218 @@
+"""What a run holds, as types: `run.json` is a `RunRecord`, and docs/run.schema.json is its schema.
+
+Rule for changes: adding a field with a default keeps the version; anything else raises
+`SCHEMA_VERSION` and adds a step to `harness.store.migrate`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.cautions import Caution
+from harness.metrics import Metric
+from harness.reading import Reading
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CaseRecord",
+    "CheckRecord",
+    "Failure",
+    "Figure",
+    "PhaseRecord",
+    "PointRecord",
+    "RoundRecord",
+    "RunRecord",
+    "Utilization",
+]
+
+SCHEMA_VERSION = 1
+
+CaseStatus = Literal["pending", "done", "incorrect", "failed", "unavailable"]
+RunStatus = Literal["running", "finished", "interrupted"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Failure(_Record):
+    """Why a round has no figures."""
+
+    phase: str
+    """The phase it was in: import, load, prepare, verify, warm-up, measure, audit, …"""
+    reason: str
+    """One line."""
+    signal: str | None = None
+    """Name of the signal that ended the worker, e.g. SIGKILL."""
+    exit_code: int | None = None
+    """Exit status of the worker where no signal ended it."""
+    log_tail: str = ""
+    """The last lines of the worker's log."""
+
+
+class CheckRecord(_Record):
+    """How a session's outputs compare with the float32 eager reference."""
+
+    passed: bool
+    positions: int
+    """Positions compared, teacher-forced."""
+    top1_agreement: float
+    """Share of positions whose arg-max is the reference's, ties within tolerance counted as equal."""
+    max_logit_error: float
+    """Largest absolute difference of a logit, relative to the reference's standard deviation."""
+    mean_logit_error: float
+    """Mean absolute difference, relative likewise."""
+    max_kl: float
+    """Largest Kullback-Leibler divergence of a position, nats."""
+    tolerance: dict[str, float]
+    """What was allowed, by name of the figure."""
+    detail: str = ""
+    """Where it failed first: prompt, position, tokens."""
+
+
+class PhaseRecord(_Record):
+    """One phase of a worker, on the run's monotonic clock."""
+
+    name: str
+    """import, load, prepare, verify, warm-up, measure, audit, ceilings, close."""
+    point: str = ""
+    """Label of the point it served; empty for phases of the whole case."""
+    start_ns: int
+    end_ns: int
+    current_bytes: int | None = None
+    """Memory in use at its end."""
+    peak_bytes: int | None = None
+    """The most in use during it."""
+
+
+class PointRecord(_Record):
+    """How one point was measured in one round."""
+
+    label: str
+    batch: int
+    context: int
+    warmup_iterations: int
+    """Iterations before the steady state; their samples are kept and marked."""
+    measured_iterations: int
+    steady: str
+    """flat, warmup, slowdown, no-steady-state, too-short or exact."""
+    stopped: str
+    """Why sampling ended: target, max-samples, budget or exact."""
+    half_width: float | None = None
+    """Relative half-width of the primary metric within this process when it ended."""
+    lag_s: float | None = None
+    """Time that reading results took after the session said it had synchronized."""
+
+
+class RoundRecord(_Record):
+    """One case in one fresh process."""
+
+    round: int
+    status: Literal["done", "incorrect", "failed", "unavailable"]
+    pid: int | None = None
+    started_at: str
+    """UTC, ISO 8601."""
+    order: int
+    """Place in the run's random order."""
+    command: list[str] = Field(default_factory=list)
+    """Runs this worker again by hand."""
+    failure: Failure | None = None
+    check: CheckRecord | None = None
+    """Before timing, over fixed prompts."""
+    audit: CheckRecord | None = None
+    """After timing, over tokens that were made while timed."""
+    phases: list[PhaseRecord] = Field(default_factory=list)
+    points: list[PointRecord] = Field(default_factory=list)
+    ceilings: dict[str, Reading] = Field(default_factory=dict)
+    """Measured limits: read_bytes_per_s, gemm_flop_per_s."""
+    observer_ns: float | None = None
+    """What observing one token costs in this process."""
+    quiet: dict[str, Reading] = Field(default_factory=dict)
+    """What the machine did besides: others_load, swap_bytes, major_faults, …"""
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """What the backend wanted recorded."""
+    cautions: list[Caution] = Field(default_factory=list)
+
+
+class Utilization(_Record):
+    """A figure's share of the ceiling measured in the same processes."""
+
+    name: Literal["MBU", "MFU"]
+    reading: Reading
+
+
+class Figure(_Record):
+    """One statistic of one metric at one point of a case, over all rounds."""
+
+    metric: str
+    point: str = ""
+    statistic: str
+    reading: Reading
+    utilization: Utilization | None = None
+
+
+class CaseRecord(_Record):
+    """One point of the suite and what was found."""
+
+    id: str
+    model: str
+    backend: str
+    scenario: str
+    scenario_version: int
+    model_digest: str | None = None
+    """Identity of the weights: kind, seed or content."""
+    backend_options: dict[str, Any] = Field(default_factory=dict)
+    """All of them, defaults included."""
+    scenario_options: dict[str, Any] = Field(default_factory=dict)
+    status: CaseStatus = "pending"
+    figures: list[Figure] = Field(default_factory=list)
+    cautions: list[Caution] = Field(default_factory=list)
+    rounds: list[RoundRecord] = Field(default_factory=list)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The first failure among its rounds."""
+        return next((r.failure for r in self.rounds if r.failure), None)
+
+
+class RunRecord(_Record):
+    """The result of running a suite once."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    suite: str
+    """Name of the suite."""
+    suite_text: str
+    """The suite file as it was read."""
+    suite_resolved: dict[str, Any]
+    """The suite after `--set` and options."""
+    status: RunStatus = "running"
+    created_at: str
+    finished_at: str | None = None
+    resumed_at: list[str] = Field(default_factory=list)
+    """When it was resumed; empty for a run in one go."""
+    harness_version: str
+    command: list[str] = Field(default_factory=list)
+    seed: int
+    rounds: int
+    order: list[tuple[int, str]] = Field(default_factory=list)
+    """(round, case id) in the order run."""
+    environment: dict[str, Any] = Field(default_factory=dict)
+    """Fingerprint of machine and software."""
+    metrics: list[Metric] = Field(default_factory=list)
+    """Definitions of all metrics in the run."""
+    cases: list[CaseRecord] = Field(default_factory=list)
+
+    def case(self, case_id: str) -> CaseRecord:
+        """Return the case with this id; KeyError where there is none."""
+        for case in self.cases:
+            if case.id == case_id:
+                return case
+        raise KeyError(case_id)
+
+    def metric(self, name: str) -> Metric:
+        """Return the definition of a metric; KeyError where the run has none of that name."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(name)

@@ -1,0 +1,1 @@
+"""Ways to show a run: one file or folder each."""

@@ -1,0 +1,1 @@
+"""Kinds of measurement: one file each, and the suites that ship with them."""
