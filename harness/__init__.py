@@ -1,4 +1,4 @@
-"""Benchmark and profile LLM inference: tokens checked first, spread and ceiling beside every figure."""
+"""Benchmark LLM inference: tokens checked first, spread and ceiling beside every figure."""
 
 from typing import TYPE_CHECKING, Any
 

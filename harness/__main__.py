@@ -1,4 +1,4 @@
-"""`python -m harness`: the console script, safe from a working folder that has our packages' names."""
+"""`python -m harness`: the console script, safe from a folder that has our packages' names."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ if not sys.flags.safe_path and sys.path and Path(sys.path[0] or ".").resolve() =
     # `-m` puts the working folder first; a user's own reports/ there would become ours.
     del sys.path[0]
 
-from harness.cli.app import main  # noqa: E402
+from harness.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -44,7 +44,7 @@ _NEXT_STEP = {
     CautionKind.BIMODAL: "look at the samples: the machine switched between two states",
     CautionKind.SIMULATED: "do not publish: a sensor was simulated",
     CautionKind.TOKENS_DIFFER: "look for non-determinism in the backend",
-    CautionKind.ABOVE_CEILING: "the ceiling was measured too low here: run again on a quiet machine",
+    CautionKind.ABOVE_CEILING: "the ceiling was measured too low: run again on a quiet machine",
 }
 
 

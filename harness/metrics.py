@@ -1,6 +1,6 @@
-"""Metrics as data: a name with its unit, a direction, a definition and how samples are summarised.
+"""Metrics as data: a name with its unit, a direction, a definition, how samples are summarised.
 
-Scenarios declare their metrics as rows; the run stores them, so a figure's definition travels with it.
+Scenarios declare their metrics as rows; the run stores them: a figure's definition travels with it.
 """
 
 from typing import Literal, Self

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-import harness
 from harness.contracts import Backend, Report, Sampler, Scenario
 from harness.errors import PluginError, did_you_mean
 
@@ -43,7 +42,7 @@ class Broken:
 
 def names(kind: type[P]) -> list[str]:
     """Return the names registered for a kind of plugin, without importing any."""
-    group = _GROUP[kind]
+    group: str = _GROUP[kind]
     return sorted({*_entry_points(group), *_from_files.get(group, {})})
 
 
@@ -166,14 +165,14 @@ def _guard_against_shadowing(module: str) -> None:
     top = module.partition(".")[0]
     if top not in _OURS:
         return
-    home = Path(harness.__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parent.parent
     spec = importlib.util.find_spec(top)
     places = [Path(p).resolve() for p in (spec.submodule_search_locations or [])] if spec else []
     if not places and spec and spec.origin:
         places = [Path(spec.origin).resolve()]
     if home / top not in places[:1]:
         raise PluginError(
-            f'package "{top}" is shadowed by {places[0] if places else "nothing that can be found"}',
+            f'package "{top}" is shadowed by {places[0] if places else "nothing to be found"}',
             expected=str(home / top),
             remedy="start through the harness command, python -P, or from another folder",
         )

@@ -6,16 +6,26 @@ checked by `harness.engine.plan` against the plugins.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from harness.errors import SpecError, did_you_mean
+from harness.settings import lay_over, parse_setting
+from harness.source import Source
 
 __all__ = [
     "BackendSpec",
@@ -49,7 +59,7 @@ def parse_duration(value: object) -> float:
         if not match:
             raise ValueError("a duration such as 90, 90s, 10m or 1h")
         seconds = float(match[1]) * _SECONDS[match[2]]
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise ValueError("a duration above zero, such as 90s or 10m")
     return seconds
 
@@ -58,7 +68,8 @@ Seconds = Annotated[float, BeforeValidator(parse_duration)]
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: TOML has types, and `rounds = true` is a mistake, not one round.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ModelSpec(_Spec):
@@ -75,7 +86,7 @@ class ModelSpec(_Spec):
 class BackendSpec(BaseModel):
     """`[[backend]]`: one way to execute it; further keys are the backend's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str = Field(min_length=1)
     """As `harness list backends` shows it."""
@@ -86,7 +97,7 @@ class BackendSpec(BaseModel):
 class ScenarioSpec(BaseModel):
     """`[[scenario]]`: one kind of measurement; further keys are the scenario's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str = Field(min_length=1)
     """As `harness list scenarios` shows it."""
@@ -116,13 +127,19 @@ class RunSpec(_Spec):
     seed: int = Field(default=0, ge=0)
     """Of prompts and of the order of cases."""
 
+    @model_validator(mode="after")
+    def _samples_fit(self) -> Self:
+        if self.max_samples < self.min_samples:
+            raise ValueError(f"max_samples not below min_samples ({self.min_samples})")
+        return self
+
 
 class GateSpec(_Spec):
     """`[gate]`: what counts as a change."""
 
     margin: float = Field(default=0.03, gt=0, lt=1)
     """Relative change that matters."""
-    margins: dict[str, float] = Field(default_factory=dict)
+    margins: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     """Margins of their own, by metric."""
 
 
@@ -139,6 +156,18 @@ class Sweep(BaseModel):
     """Points beside the product; each needs model, backend and scenario only where several are."""
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     """Points of the product to leave out: all that match every key given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dotted(cls, data: Any) -> Any:
+        # `backend.dtype = […]` without quotes is a table to TOML; what is meant is clear.
+        if not isinstance(data, dict):
+            return data
+        flat: dict[str, Any] = {}
+        for key, value in data.items():
+            nested = isinstance(value, dict) and key not in cls.model_fields
+            flat |= {f"{key}.{k}": v for k, v in value.items()} if nested else {key: value}
+        return flat
 
     def axes(self) -> dict[str, list[Any]]:
         """Return the swept keys with their values."""
@@ -158,20 +187,6 @@ class Suite(_Spec):
     gate: GateSpec = GateSpec()
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a suite came from, so that errors can point into it."""
-
-    path: str
-    text: str
-
-    def at(self, loc: Sequence[str | int]) -> str:
-        """Return `file:line: key` for a location such as ("backend", 1, "threads")."""
-        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
-        line = _line_of(self.text, loc)
-        return f"{self.path}:{line}: {key}" if line else f"{self.path}: {key}"
-
-
 def read_suite(path: Path, settings: Mapping[str, Any] | None = None) -> tuple[Suite, Source]:
     """Read a suite file, with `--set` values laid over it.
 
@@ -179,7 +194,7 @@ def read_suite(path: Path, settings: Mapping[str, Any] | None = None) -> tuple[S
         SpecError: where the file is missing, is not TOML or does not hold a suite.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise SpecError(
@@ -189,41 +204,29 @@ def read_suite(path: Path, settings: Mapping[str, Any] | None = None) -> tuple[S
         ) from error
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number or brackets without end
         raise SpecError(f"is not TOML: {error}", where=str(path)) from error
     source = Source(str(path), text)
     data.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem).lstrip("_.-") or "suite")
     for key, value in (settings or {}).items():
-        _lay_over(data, key, value)
+        lay_over(data, key, value)
     try:
         return Suite.model_validate(data), source
     except ValidationError as error:
         raise spec_error(error, source, (), _fields_at) from error
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Return key and value of a `--set key=value`; values are TOML, bare words are strings.
-
-    Raises:
-        SpecError: where there is no `=` or no key.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise SpecError(f'"{text}"', where="--set", expected="key=value, e.g. run.rounds=5")
-    try:
-        return key.strip(), tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-
-
 def spec_error(
     error: ValidationError,
     source: Source,
     prefix: Sequence[str | int],
-    fields_at: Any,
+    fields_at: Callable[[Sequence[str | int]], Iterable[str]],
 ) -> SpecError:
     """Turn pydantic's first complaint into one line with file, line, key, value and remedy."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # A key that is missing may be there under a wrong name: that is the better complaint.
+    unknown = [e for e in errors if e["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown and errors[0]["type"] == "missing" else errors[0]
     loc = [*prefix, *first["loc"]]
     if first["type"] == "extra_forbidden":
         known = sorted(fields_at(loc[:-1]))
@@ -231,16 +234,24 @@ def spec_error(
             "unknown key",
             where=source.at(loc),
             expected=f"one of {', '.join(known)}" if known else None,
-            remedy=did_you_mean(str(loc[-1]), known).rstrip("? ") + "?" if known and did_you_mean(
-                str(loc[-1]), known) else None,
+            remedy=did_you_mean(str(loc[-1]), known).rstrip() or None,
         )
     if first["type"] == "missing":
         return SpecError("is missing", where=source.at(loc))
-    message = first["msg"].removeprefix("Value error, ")
-    expected = re.sub(r"^(Input|List|String|Value) should ", "", message)
-    return SpecError(
-        _shown(first["input"]), where=source.at(loc), expected=re.sub(r"^(be|have) ", "", expected)
-    )
+    return SpecError(_shown(first["input"]), where=source.at(loc), expected=_expected(first, loc))
+
+
+def _expected(error: ErrorDetails, loc: Sequence[str | int]) -> str:
+    """Say what would have been accepted, in the words of a suite file."""
+    if error["type"] == "list_type" and loc in (["model"], ["backend"], ["scenario"]):
+        return f"[[{loc[0]}]], with two brackets"
+    if error["type"] in ("model_type", "dict_type"):
+        return "a table"
+    if error["type"] == "too_short":
+        return f"at least {error['ctx']['min_length']} of them"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message.replace("a valid integer", "an integer").replace("a valid ", "a ")
+    return re.sub(r"^(Input|String|Value) should (be |have )?", "", message)
 
 
 def _shown(value: object) -> str:
@@ -249,7 +260,7 @@ def _shown(value: object) -> str:
 
 
 def _fields_at(loc: Sequence[str | int]) -> Iterator[str]:
-    models = {
+    models: dict[tuple[str, ...], type[BaseModel]] = {
         (): Suite,
         ("model",): ModelSpec,
         ("run",): RunSpec,
@@ -258,65 +269,3 @@ def _fields_at(loc: Sequence[str | int]) -> Iterator[str]:
     }
     model = models.get(tuple(p for p in loc if isinstance(p, str)))
     yield from model.model_fields if model else ()
-
-
-def _lay_over(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set `run.rounds`, `backend.dtype` (all of them), `eager.dtype` (those of that name)."""
-    table, _, name = key.partition(".")
-    if not name:
-        if isinstance(data.get(table), list | dict):
-            raise SpecError(f'"{key}" is a table', where="--set", expected="table.key=value")
-        data[table] = value
-        return
-    lists = {"model", "backend", "scenario"}
-    if table in lists:
-        targets = [t for t in data.get(table, []) if isinstance(t, dict)]
-    else:
-        targets = [
-            t
-            for kind in lists
-            for t in data.get(kind, [])
-            if isinstance(t, dict) and table in (t.get("label"), t.get("name"))
-        ]
-    if not targets:
-        if table not in Suite.model_fields:
-            known = sorted(
-                {"run", "gate", *lists}
-                | {str(t.get("name")) for k in lists for t in data.get(k, []) if isinstance(t, dict)}
-            )
-            raise SpecError(
-                f'nothing in the suite is called "{table}"',
-                where=f"--set {key}",
-                expected=f"one of {', '.join(known)}",
-            )
-        targets = [data.setdefault(table, {})]
-    for target in targets:
-        target[name] = value
-
-
-def _line_of(text: str, loc: Sequence[str | int]) -> int | None:
-    """Find the line of a key by reading table headers; None where it is not in the text."""
-    if not loc:
-        return None
-    table, index = str(loc[0]), loc[1] if len(loc) > 1 and isinstance(loc[1], int) else None
-    rest = [p for p in loc[1:] if isinstance(p, str)]
-    key = rest[0] if rest else None
-    current, seen, header_line = "", -1, None
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line)
-        if header and "=" not in line.split("]")[0]:
-            current = header[1].strip("\"'")
-            if current == table:
-                seen += 1
-                if index is None or seen == index:
-                    header_line = number
-            continue
-        found = re.match(r"""\s*(?:"([^"]+)"|'([^']+)'|([A-Za-z0-9_.-]+))\s*=""", line)
-        if not found:
-            continue
-        name = found[1] or found[2] or found[3]
-        if current == table and (index is None or seen == index) and name == key:
-            return number
-        if current == "" and name == table and len(loc) == 1:
-            return number
-    return header_line

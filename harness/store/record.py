@@ -193,6 +193,8 @@ class RunRecord(_Record):
     """When it was resumed; empty for a run in one go."""
     harness_version: str
     command: list[str] = Field(default_factory=list)
+    plugin_files: list[str] = Field(default_factory=list)
+    """Plugins that were loaded from files, needed again to resume."""
     seed: int
     rounds: int
     order: list[tuple[int, str]] = Field(default_factory=list)

@@ -1,0 +1,1 @@
+"""A backend for inference-harness: see `harness_example_delay.backend`."""

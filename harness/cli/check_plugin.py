@@ -1,0 +1,119 @@
+"""`harness check-plugin NAME`: does a plugin keep its contract? Arguments to checks to a table."""
+
+import json as json_
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.cli.arguments import JsonOption, PluginOption
+from harness.contracts import Backend, Sampler, Scenario
+from harness.errors import PluginError, SpecError, UnavailableError, did_you_mean
+from harness.plugins import add_file, find, names
+
+if TYPE_CHECKING:
+    from harness.testing import Finding
+
+__all__ = ["check_plugin"]
+
+_BROKEN = 3
+
+
+def _known() -> list[str]:
+    return sorted({*names(Backend), *names(Scenario), *names(Sampler)})
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in _known() if name.startswith(incomplete)]
+
+
+def check_plugin(
+    name: Annotated[
+        str, typer.Argument(help="A backend, scenario or sampler.", autocompletion=_complete)
+    ],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Precision of a backend.")] = "float32",
+    model: Annotated[str, typer.Option(help="Preset, folder, .gguf file or hf://…")] = "tiny",
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say whether a backend, scenario or sampler keeps its contract.
+
+    Exits with 0 where it does, with 3 where a check failed.
+    """
+    for path in plugin or ():
+        add_file(path)
+    findings = _findings(name, device, dtype, model)
+    if json:
+        found = list(findings)
+        shown = [finding.model_dump() for finding in found]
+        typer.echo(json_.dumps({"plugin": name, "findings": shown}, indent=2))
+    else:
+        found = _show(name, findings)
+    if not all(finding.ok for finding in found):
+        raise typer.Exit(_BROKEN)
+
+
+def _findings(name: str, device: str, dtype: str, model: str) -> Iterator["Finding"]:
+    """Look the plugin up, whatever its kind, and run its checks."""
+    from harness.model import open_model
+    from harness.testing import iter_conformance, sampler_conformance, scenario_conformance
+
+    if name in names(Backend):
+        backend = find(Backend, name)
+        options = _options(backend, device, dtype)
+        can = backend.availability(options.device)
+        if not can.ok:
+            raise UnavailableError(
+                f"cannot run on {device}: {can.reason}", where=name, remedy=can.remedy
+            )
+        return iter_conformance(backend, options, open_model(model), device)
+    if name in names(Scenario):
+        return iter(scenario_conformance(find(Scenario, name), model=open_model(model)))
+    if name in names(Sampler):
+        return iter(sampler_conformance(find(Sampler, name)))
+    known = _known()
+    raise PluginError(
+        f'no backend, scenario or sampler is called "{name}"',
+        expected=f"one of {', '.join(known)}",
+        remedy=did_you_mean(name, known).strip() or None,
+    )
+
+
+def _options(backend: Backend, device: str, dtype: str) -> Any:
+    try:
+        return backend.Options.model_validate({"device": device, "dtype": dtype})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{first['loc'][0]}" if first["loc"] else "options"
+        raise SpecError(
+            f'"{first["input"]}"',
+            where=option,
+            expected=first["msg"].removeprefix("Input should be "),
+        ) from error
+
+
+def _show(name: str, findings: Iterable["Finding"]) -> list["Finding"]:
+    """Print a row per check; where somebody watches, say which ones are through."""
+    console = Console()
+    found = []
+    with console.status(f"checking {escape(name)}") as status:
+        for finding in findings:
+            found.append(finding)
+            status.update(f"checking {escape(name)}: {escape(finding.name)}")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in found:
+        mark = "[green]ok[/]" if finding.ok else "[red]failed[/]"
+        table.add_row(mark, escape(finding.name), escape(finding.detail))
+    console.print(table)
+    broken = sum(not finding.ok for finding in found)
+    verdict = f"{broken} of {len(found)} checks failed" if broken else "keeps its contract"
+    console.print(f"{escape(name)}: {verdict}")
+    return found

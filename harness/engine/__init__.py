@@ -1,0 +1,1 @@
+"""From suite to figures: plan, schedule, worker, measurement, check, record."""

@@ -1,0 +1,79 @@
+"""A case: one model, one backend, one scenario, one setting; and the task a worker gets for it."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.spec import RunSpec
+
+__all__ = ["Case", "ReferenceTask", "Task"]
+
+
+class Case(BaseModel):
+    """One point of a suite, fully resolved: what a worker needs and nothing of the suite's form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    """Stable: `model/backend[options set]/scenario[options set]`."""
+    model: str
+    """As the suite names it: preset, path or hf:// address."""
+    model_seed: int
+    model_label: str
+    backend: str
+    backend_options: dict[str, Any]
+    """All of them, defaults included."""
+    scenario: str
+    scenario_options: dict[str, Any]
+    rounds: int
+    unavailable: str | None = None
+    """Why it cannot run here, found while planning."""
+
+    @property
+    def dtype(self) -> str:
+        """Precision the backend runs in."""
+        return str(self.backend_options["dtype"])
+
+    @property
+    def device(self) -> str:
+        """Where the backend runs."""
+        return str(self.backend_options["device"])
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute."""
+        return int(self.backend_options["threads"])
+
+
+class _Task(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    parent_pid: int
+    """The worker ends when this process does."""
+    plugin_files: list[Path] = []
+
+
+class Task(_Task):
+    """One case in one round, as a file that a worker reads; it can be run by hand."""
+
+    case: Case
+    round: int
+    run: RunSpec
+    max_seconds: float
+    """Sampling time per point: the run's own, or its share of the budget."""
+    reference: Path
+    """Logits of the float32 eager reference."""
+    positions: int
+    """Most positions that a check prompt takes, as the reference was made with."""
+
+
+class ReferenceTask(_Task):
+    """Compute the reference logits of one model and store them."""
+
+    model: str
+    seed: int
+    positions: int
+    """Most positions a check prompt may take, generated tokens included."""
+    threads: int
+    output: Path

@@ -1,0 +1,322 @@
+"""One case in one fresh process: import, load, prepare, verify, warm up, measure, audit, ceilings.
+
+Runs as `python -P -m harness.engine.worker TASK.json --events FD --answers FD`, or by hand with the
+task file alone, when its events go to stdout. It must not write results anywhere but to its pipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.cautions import Caution, CautionKind, caution
+from harness.contracts import (
+    Backend,
+    Lab,
+    MemoryMeter,
+    Point,
+    Scenario,
+    Session,
+    StepSession,
+    StreamSession,
+    Transcript,
+)
+from harness.engine.case import ReferenceTask, Task
+from harness.engine.clock import now_ns
+from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, Speaker
+from harness.errors import HarnessError, UnavailableError
+from harness.plugins import add_file, find
+from harness.reading import Reading
+from harness.store.record import CheckRecord, PhaseRecord, PointRecord, RoundRecord
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Read the task file named on the command line and do it."""
+    parser = argparse.ArgumentParser(prog="python -P -m harness.engine.worker")
+    parser.add_argument("task", type=Path)
+    parser.add_argument("--events", type=int, default=1, help="file descriptor; stdout by default")
+    parser.add_argument("--answers", type=int, default=None, help="file descriptor")
+    given = parser.parse_args()
+    text = given.task.read_text()
+    speaker = Speaker(given.events, given.answers)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    task = TypeAdapter(Task | ReferenceTask).validate_json(text)
+    by_hand = given.answers is None
+    if not by_hand:
+        _end_with(task.parent_pid)
+    if isinstance(task, ReferenceTask):
+        sys.exit(_reference(task, speaker))
+    sys.exit(_CaseWorker(task, speaker).run())
+
+
+def _end_with(parent_pid: int) -> None:
+    """Have the kernel end this process when the harness ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        # It ended before the request to be told took effect.
+        sys.exit(1)
+
+
+def _reference(task: ReferenceTask, speaker: Speaker) -> int:
+    from harness.engine import reference
+    from harness.model import open_model
+
+    speaker.say(PhaseStarted(name="reference"))
+    try:
+        model = open_model(task.model, seed=task.seed)
+        reference.compute(model, task.positions, task.threads).save(task.output)
+    except Exception as error:  # noqa: BLE001 - a worker has one way to fail: to say so
+        traceback.print_exc()
+        speaker.say(Failed(phase="reference", reason=_one_line(error)))
+        return 1
+    return 0
+
+
+class _CaseWorker:
+    """Takes a case through its phases; holds what the phases hand on."""
+
+    def __init__(self, task: Task, speaker: Speaker) -> None:
+        self._task = task
+        self._case = task.case
+        self._speaker = speaker
+        self._phase = "import"
+        self._meter: MemoryMeter | None = None
+        self._phases: list[PhaseRecord] = []
+        self._points: list[PointRecord] = []
+        self._samples: list[SampleRow] = []
+        self._cautions: list[Caution] = []
+        self._quiet: dict[str, Reading] = {}
+        self._transcripts: list[Transcript] = []
+        self._checks: list[CheckRecord] = []
+        self._facts: dict[str, Any] = {}
+
+    def run(self) -> int:
+        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        try:
+            record = self._record(started_at)
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises is the case's reason
+            traceback.print_exc()
+            gone = isinstance(error, UnavailableError)
+            self._speaker.say(Failed(phase=self._phase, reason=_one_line(error), unavailable=gone))
+            return 1
+        self._speaker.say(Result(record=record, samples=self._samples))
+        return 0
+
+    def _record(self, started_at: str) -> RoundRecord:
+        from harness.engine.stream import observer_ns
+
+        case = self._case
+        with self._in_phase("import"):
+            for path in self._task.plugin_files:
+                add_file(path)
+            backend = find(Backend, case.backend)
+            scenario = find(Scenario, case.scenario)
+            options = backend.Options.model_validate(case.backend_options)
+            import torch
+
+            from harness.memory import meter
+
+            torch.set_num_threads(case.threads)
+            self._meter = meter(case.device)
+        session = self._load(backend, options)
+        try:
+            passed = self._measure(scenario, session)
+            self._facts |= dict(session.facts())
+        finally:
+            with self._in_phase("close"):
+                session.close()
+                del session
+                gc.collect()
+        audited = self._audit() if passed else None
+        ceilings = self._ceilings() if passed and (audited is None or audited.passed) else {}
+        worst = next((c for c in self._checks if not c.passed), self._checks[0])
+        right = worst.passed and (audited is None or audited.passed)
+        return RoundRecord(
+            round=self._task.round,
+            status="done" if right else "incorrect",
+            pid=os.getpid(),
+            started_at=started_at,
+            order=0,
+            check=worst,
+            audit=audited,
+            phases=self._phases,
+            points=self._points,
+            ceilings=ceilings,
+            observer_ns=observer_ns() if right else None,
+            quiet=self._quiet,
+            facts=self._facts,
+            cautions=self._cautions,
+        )
+
+    def _load(self, backend: Backend, options: Any) -> Session:
+        from harness.model import open_model
+
+        case = self._case
+        with self._in_phase("load"):
+            can = backend.availability(case.device)
+            if not can.ok:
+                raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
+            model = open_model(case.model, seed=case.model_seed)
+            self._config = model.config
+            return backend.load(model, case.device, options)
+
+    def _measure(self, scenario: Scenario, session: Session) -> bool:
+        """Take every point from prepare to measure; False where its outputs are wrong."""
+        from harness.engine.measure import measure_point
+        from harness.engine.stream import StepAsStream
+        from harness.stats.stopping import StoppingRule
+
+        task, run = self._task, self._task.run
+        options = scenario.Options.model_validate(self._case.scenario_options)
+        rule = StoppingRule(
+            min_samples=run.min_samples,
+            max_samples=run.max_samples,
+            target=run.target,
+            max_seconds=task.max_seconds,
+        )
+        for point in scenario.points(options, self._config):
+            with self._in_phase("prepare", point.label):
+                session.prepare(point.batch, point.context)
+            with self._in_phase("verify", point.label):
+                check = self._verify(session, point)
+            self._checks.append(check)
+            if not check.passed:
+                return False
+            seen: Session = session
+            if scenario.level == "stream" and isinstance(session, StepSession):
+                seen = StepAsStream(session)
+            assert self._meter is not None
+            lab = Lab(
+                model=self._config,
+                dtype=self._case.dtype,
+                now_ns=now_ns,
+                memory=self._meter,
+                seed=run.seed,
+                phase_bytes={
+                    p.name: p.current_bytes for p in self._phases if p.current_bytes is not None
+                },
+            )
+            gc.collect()
+            gc.freeze()  # what is alive now need not be walked while timing
+            with self._in_phase("measure", point.label):
+                result = measure_point(scenario, seen, point, options, lab, rule, self._speaker.ask)
+            self._split_warmup(point, result.steady_at_ns)
+            lag = self._lag_s
+            self._points.append(result.record.model_copy(update={"lag_s": lag}))
+            self._samples += result.samples
+            self._quiet |= {
+                f"{point.label}:{k}" if point.label else k: v for k, v in result.quiet.items()
+            }
+            self._cautions += result.cautions
+            self._transcripts += result.transcripts
+        return True
+
+    def _verify(self, session: Session, point: Point) -> CheckRecord:
+        from harness.engine.check import probe_synchronize, verify_steps, verify_stream
+        from harness.engine.reference import Reference, check_prompts
+
+        prompts = check_prompts(self._config, self._task.positions)
+        reference = Reference.load(self._task.reference, prompts)
+        self._lag_s: float | None = None
+        if isinstance(session, StepSession):
+            check = verify_steps(session, point.batch, reference, self._case.dtype)
+            if check.passed:
+                prompt = max((p.prompt for p in reference.prompts), key=len)
+                self._lag_s = probe_synchronize(session, prompt, point.batch)
+            session.reset()
+            return check
+        assert isinstance(session, StreamSession)
+        return verify_stream(session, reference, self._case.dtype)
+
+    def _audit(self) -> CheckRecord | None:
+        """Score tokens that were made while timed with the reference, now that there is room."""
+        from harness.engine.check import audit
+        from harness.engine.reference import score
+        from harness.model import open_model
+
+        if not self._transcripts:
+            return None
+        rng = random.Random(f"{self._task.run.seed}/{self._task.round}/{self._case.id}")  # noqa: S311 - not for secrets
+        chosen = rng.sample(self._transcripts, min(2, len(self._transcripts)))
+        needed = self._config.weight_bytes("float32")
+        assert self._meter is not None
+        with self._in_phase("audit"):
+            from harness.memory import meter
+
+            free = meter("cpu").available_bytes()
+            if needed * 1.2 > free:
+                self._cautions.append(
+                    caution(
+                        CautionKind.NOT_AUDITED,
+                        f"tokens made while timed were not audited: the float32 reference takes "
+                        f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+                        round=self._task.round,
+                    )
+                )
+                return None
+            model = open_model(self._case.model, seed=self._case.model_seed)
+            scores = score(model, [t.prompt_ids + t.token_ids for t in chosen], self._case.threads)
+            return audit(chosen, scores, self._case.dtype)
+
+    def _ceilings(self) -> dict[str, Reading]:
+        from harness.ceilings import measure_ceilings
+
+        with self._in_phase("ceilings"):
+            return measure_ceilings(self._case.dtype, self._case.threads, self._case.device)
+
+    @contextlib.contextmanager
+    def _in_phase(self, name: str, point: str = "") -> Iterator[None]:
+        self._phase = name
+        self._speaker.say(PhaseStarted(name=name, point=point))
+        if self._meter:
+            self._meter.reset_peak()
+        start = now_ns()
+        yield
+        self._phases.append(
+            PhaseRecord(
+                name=name,
+                point=point,
+                start_ns=start,
+                end_ns=now_ns(),
+                current_bytes=self._meter.current_bytes() if self._meter else None,
+                peak_bytes=self._meter.peak_bytes() if self._meter else None,
+            )
+        )
+
+    def _split_warmup(self, point: Point, steady_at_ns: int) -> None:
+        """Which iterations were warm-up is known only afterwards."""
+        whole = self._phases.pop()
+        warm = whole.model_copy(update={"name": "warm-up", "end_ns": steady_at_ns})
+        if steady_at_ns > whole.start_ns and not point.once:
+            self._phases.append(warm)
+            whole = whole.model_copy(update={"start_ns": steady_at_ns})
+        self._phases.append(whole)
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""The reference LLM: which weights there are, and (in `harness.model.decoder`) what is done with them.
+
+Importing this brings no torch: what needs it imports it when called.
+"""
+
+from harness.model.config import ModelConfig, RopeScaling
+from harness.model.presets import PRESETS
+from harness.model.source import Model, open_model
+from harness.model.tokenizer import Tokenizer
+
+__all__ = ["PRESETS", "Model", "ModelConfig", "RopeScaling", "Tokenizer", "open_model"]

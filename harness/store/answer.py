@@ -1,0 +1,155 @@
+"""The answer of a run in one sentence a comparison: which case is fastest, by how much, how surely.
+
+Cases are compared where model, scenario and the scenario's options are the same. The interval of a
+ratio comes from the two figures' own intervals, combined on the log scale (Zou and Donner's MOVER,
+Statistics in Medicine 27, 2008); rounds are fresh processes, so the two are independent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.metrics import Metric
+from harness.reading import Reading
+from harness.store.record import CaseRecord, RunRecord
+from harness.store.view import Line, lines
+
+__all__ = ["Comparison", "answers", "comparisons", "labels", "ratio", "tokens_words"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One primary metric at one point, over the cases that differ only in how they execute."""
+
+    metric: Metric
+    point: str
+    scenario: str
+    ranked: tuple[tuple[CaseRecord, Line], ...]
+    """Best first; only cases with a value."""
+
+
+def comparisons(record: RunRecord) -> list[Comparison]:
+    """Return what can be compared, in the run's order; a lone case is a comparison of one."""
+    groups: dict[tuple[str, ...], list[tuple[CaseRecord, Line]]] = {}
+    for case in record.cases:
+        alike = (case.model, case.scenario, json.dumps(case.scenario_options, sort_keys=True))
+        for line in lines(case, record) if case.status == "done" else []:
+            if line.metric.primary and line.headline.reading.value is not None:
+                groups.setdefault((*alike, line.metric.name, line.point), []).append((case, line))
+    return [
+        Comparison(found[0][1].metric, key[-1], key[1], tuple(sorted(found, key=_rank)))
+        for key, found in groups.items()
+    ]
+
+
+def _rank(entry: tuple[CaseRecord, Line]) -> float:
+    value = entry[1].headline.reading.value or 0.0
+    return -value if entry[1].metric.better == "higher" else value
+
+
+def answers(record: RunRecord) -> list[str]:
+    """Return one sentence per comparison; one that says so where no case has a figure."""
+    names = labels(record)
+    return [_sentence(c, names) for c in comparisons(record)] or ["No case has a figure."]
+
+
+def tokens_words(record: RunRecord) -> str:
+    """Return what the checks found over all cases, in a few words."""
+    count = {s: sum(c.status == s for c in record.cases) for s in ("done", "incorrect", "failed")}
+    bad = [f"{n} {status}" for status, n in count.items() if status != "done" and n]
+    checks = [c for case in record.cases for r in case.rounds for c in (r.check, r.audit) if c]
+    passed = [c for c in checks if c.passed]
+    if not checks:
+        words = "no tokens were checked"
+    elif all(c.top1_agreement == 1.0 for c in passed):
+        whose = "the other cases' tokens" if count["incorrect"] else "all tokens"
+        words = f"{whose} agree with the float32 reference"
+    else:
+        lowest = min(c.top1_agreement for c in passed)
+        words = f"tokens agree with the float32 reference within tolerance, {100 * lowest:.3g} %"
+    if bad and not count["done"]:
+        return " and ".join(bad)
+    return f"{words}; {' and '.join(bad)} without figures" if bad else words
+
+
+def labels(record: RunRecord) -> dict[str, str]:
+    """Return a short name per case id: the backend, and the options in which the cases differ."""
+    options = [{**c.backend_options, "model": c.model} for c in record.cases]
+    differing = [
+        key
+        for key in dict.fromkeys(k for o in options for k in o)
+        if any(a.get(key) != b.get(key) for a, b in pairwise(options))
+    ]
+    names = {}
+    for case, own in zip(record.cases, options, strict=True):
+        said = [
+            str(own[key]) if key in ("dtype", "model") else f"{key}={own[key]}"
+            for key in differing
+            if key in own
+        ]
+        names[case.id] = " ".join([case.backend, *said])
+    by_scenario = {(names[c.id], c.scenario, str(c.scenario_options)) for c in record.cases}
+    return names if len(by_scenario) == len(record.cases) else {c.id: c.id for c in record.cases}
+
+
+def ratio(best: Reading, other: Reading) -> Reading:
+    """Return how many times the larger of two figures is the smaller one, with its interval.
+
+    The value is at least 1; an interval that reaches below 1 means that the two cannot be told
+    apart.
+    """
+    if not best.value or not other.value or best.value < 0 or other.value < 0:
+        return Reading.absent("a ratio needs two values above zero")
+    top, bottom = (best, other) if best.value >= other.value else (other, best)
+    value = _log(top.value) - _log(bottom.value)
+    ends = (top.low, top.high, bottom.low, bottom.high)
+    if any(end is None or end <= 0 for end in ends):
+        return Reading(value=math.exp(value), no_interval="one of the two figures has none")
+    down = math.hypot(_log(top.value) - _log(top.low), _log(bottom.high) - _log(bottom.value))
+    up = math.hypot(_log(top.high) - _log(top.value), _log(bottom.value) - _log(bottom.low))
+    return Reading(value=math.exp(value), low=math.exp(value - down), high=math.exp(value + up))
+
+
+def _log(value: float | None) -> float:
+    assert value is not None
+    return math.log(value)
+
+
+def _sentence(comparison: Comparison, names: dict[str, str]) -> str:
+    metric = comparison.metric
+    what = f"{metric.name} ({comparison.point})" if comparison.point else metric.name
+    case, line = comparison.ranked[0]
+    own = f"{line.value} {line.spread}".strip()
+    if len(comparison.ranked) == 1:
+        return f"{names[case.id]}: {what} {own}"
+    said = []
+    others = comparison.ranked[1:]
+    for other, its in others if len(others) < 3 else (others[0], others[-1]):
+        said.append(
+            f"{_times(ratio(line.headline.reading, its.headline.reading), metric)} "
+            f"{names[other.id]} ({its.value})"
+        )
+    more = f", best of {len(comparison.ranked)}" if len(others) > 2 else ""
+    return f"{names[case.id]}: {what} {own}{more}, {' and '.join(said)}"
+
+
+def _times(times: Reading, metric: Metric) -> str:
+    """Say `1.8× [1.7, 1.9] faster than`, or that no difference can be told."""
+    if times.value is None:
+        return "beside"
+    if times.low is None or times.high is None:
+        doubt = "" if metric.headline == "once" else " (no interval)"
+        return f"{times.value:.2f}×{doubt} {_better(metric)} than"
+    ends = f"[{times.low:.2f}, {times.high:.2f}]"
+    if times.low <= 1.0:
+        return f"which cannot be told apart ({times.value:.2f}× {ends}) from"
+    return f"{times.value:.2f}× {ends} {_better(metric)} than"
+
+
+def _better(metric: Metric) -> str:
+    if metric.unit in ("ms", "s", "us", "ns", "tokens/s"):
+        return "faster"
+    return "lower" if metric.better == "lower" else "higher"

@@ -1,0 +1,95 @@
+"""Runs as Markdown: the table for a pull request or an issue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from harness.contracts import Report
+from harness.shown import printable
+from harness.store.answer import answers, tokens_words
+from harness.store.durable import write_durably
+from harness.store.record import CaseRecord, RunRecord
+from harness.store.view import (
+    caution_words,
+    cautions_of,
+    check_words,
+    environment_words,
+    lines,
+    run_words,
+    why_no_figures,
+)
+
+if TYPE_CHECKING:
+    from harness.store import Run
+
+__all__ = ["MarkdownReport"]
+
+_SPECIAL = re.compile(
+    r"[\\`*{}\[\]<>#!|~$@&]"  # always
+    r"|(?<!\w)_|_(?!\w)"  # inside a word it is only an underscore
+    r"|:(?=[A-Za-z/+_])"  # https://, :emoji:
+    r"|(?<=www)\."
+    r"|^[-+]"
+)
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;", ":": "&#58;", ".": "&#46;"}
+
+
+class MarkdownReport(Report):
+    """The answer and one table per run, as GitHub shows them."""
+
+    summary: ClassVar[str] = "a table for a pull request"
+    suffix: ClassVar[str] = ".md"
+
+    def write(self, runs: Sequence[Run], path: Path) -> None:
+        """Write the file.
+
+        Raises:
+            StoreError: where `path` cannot be written.
+        """
+        text = "\n".join(line for run in runs for line in _run(run.record))
+        write_durably(path, (text + "\n").encode("utf-8"))
+
+
+def _run(record: RunRecord) -> Iterator[str]:
+    first, *more = answers(record)
+    yield f"### {_plain(first)}"
+    yield ""
+    yield from (f"- {_plain(sentence)}" for sentence in [*more, tokens_words(record)])
+    yield ""
+    yield "| case | metric | value | ± 95 % | p90 | p99 | MBU / MFU | check |"
+    yield "|---|---|--:|--:|--:|--:|--:|---|"
+    for case in record.cases:
+        yield from _rows(case, record)
+    yield ""
+    for case in record.cases:
+        for caution in cautions_of(case):
+            yield f"- ⚠ {_plain(f'{case.id}: {caution_words(caution)}')}"
+    yield ""
+    about = "; ".join([run_words(record), environment_words(record), f"run {record.id}"])
+    yield f"<sub>{_plain(about)}</sub>"
+    yield ""
+
+
+def _rows(case: CaseRecord, record: RunRecord) -> Iterator[str]:
+    why = why_no_figures(case)
+    if why is not None:
+        yield _row([case.id, why, "", "", "", "", "", case.status])
+        return
+    name, check = case.id, check_words(case)
+    for line in lines(case, record):
+        metric = f"{line.metric.name} {line.point}".strip()
+        tails = [line.tail("p90"), line.tail("p99")]
+        yield _row([name, metric, line.value, line.spread, *tails, line.share, check])
+        name = check = ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Text without any meaning to Markdown or HTML: what would have one is escaped."""
+    return _SPECIAL.sub(lambda m: _ENTITIES.get(m[0], f"\\{m[0]}"), printable(text))
