@@ -122,7 +122,7 @@ def gemm_rate(dtype: str, threads: int, device: str, seconds: float = 0.25) -> C
             left = deadline - time.monotonic()
             rate = max((ceiling.value for ceiling in found), default=None)
             if rate and (
-                flop / rate > left / 3 or not _fits(4 * (m * k + 2 * n * k + m * n), device)
+                flop / rate > left / 8 or not _fits(4 * (m * k + 2 * n * k + m * n), device)
             ):
                 break
             try:

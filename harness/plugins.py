@@ -5,6 +5,7 @@ It must not know which plugins there are: ours come through the same groups as a
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -68,7 +69,7 @@ def find(kind: type[P], name: str) -> P:
     _guard_against_shadowing(point.module)
     try:
         plugin = point.load()
-    except Exception as error:  # whatever a third party's module raises is its reason
+    except (Exception, SystemExit) as error:  # whatever a third party's module does is its reason
         raise PluginError(
             f"does not import: {type(error).__name__}: {error}",
             where=f'plugin "{name}" ({point.value})',
@@ -97,17 +98,21 @@ def add_file(path: Path) -> list[str]:
     """
     module = _import_file(path)
     added: list[str] = []
-    for value in vars(module).values():
-        if not inspect.isclass(value) or value.__module__ != module.__name__:
-            continue
+    unfinished: list[str] = []
+    classes = [c for c in vars(module).values() if inspect.isclass(c)]
+    for value in dict.fromkeys(c for c in classes if c.__module__ == module.__name__):
         for kind, group in _GROUP.items():
-            if issubclass(value, kind) and not inspect.isabstract(value):
+            if not issubclass(value, kind):
+                continue
+            if missing := sorted(getattr(value, "__abstractmethods__", ())):
+                unfinished.append(f"{value.__name__} lacks {', '.join(missing)}")
+            else:
                 name = getattr(value, "name", None) or path.stem
                 _from_files.setdefault(group, {})[str(name)] = value
                 added.append(str(name))
     if not added:
         raise PluginError(
-            "holds no plugin",
+            "; ".join(["holds no plugin", *unfinished]),
             where=str(path),
             expected="a class derived from harness.contracts.Backend, Scenario, Report or Sampler",
         )
@@ -139,20 +144,27 @@ def _checked(kind: type[P], name: str, plugin: object) -> P:
     if inspect.isabstract(plugin):
         missing = ", ".join(sorted(plugin.__abstractmethods__))
         raise PluginError(f"lacks {missing}", where=f'plugin "{name}"')
-    return plugin()
+    try:
+        return plugin()
+    except Exception as error:
+        raise PluginError(
+            f"cannot be made: {type(error).__name__}: {error}", where=f'plugin "{name}"'
+        ) from error
 
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError("no such file", where=str(path), expected="a Python file")
-    spec = importlib.util.spec_from_file_location(f"harness_plugin_{path.stem}", path)
+    # Two files may have one name.
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"harness_plugin_{path.stem}_{place}", path)
     if spec is None or spec.loader is None:
         raise PluginError("is not a Python file", where=str(path), expected="a name ending in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises is its reason
+    except (Exception, SystemExit) as error:  # whatever the user's file does is its reason
         del sys.modules[spec.name]
         raise PluginError(
             f"does not import: {type(error).__name__}: {error}", where=str(path)

@@ -41,6 +41,10 @@ class Reading(BaseModel):
             raise ValueError("a reading is finite; what is unknown is absent with a reason")
         if (self.low is None) != (self.high is None):
             raise ValueError("an interval has both ends")
+        if self.low is not None and self.value is None:
+            raise ValueError("an interval stands beside a value")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("an interval's low end is not above its high end")
         return self
 
     @classmethod

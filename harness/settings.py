@@ -67,7 +67,7 @@ def _tables(value: object) -> list[dict[str, Any]]:
 
 def _after_name(entry: Mapping[str, Any], key: str) -> Iterator[str]:
     """Yield `dtype` for `eager.dtype`; a name may hold dots itself, as llama-3.1-8b does."""
-    for name in dict.fromkeys((entry.get("label"), entry.get("name"))):
+    for name in (entry.get("label"), entry.get("name")):
         if isinstance(name, str) and key.startswith(f"{name}.") and key != f"{name}.":
             yield key.removeprefix(f"{name}.")
             return

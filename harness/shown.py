@@ -53,6 +53,8 @@ def spread(reading: Reading) -> str:
     percent = 100 * half
     if percent < 0.05:
         return "± <0.1 %"
+    if percent >= 1000:
+        return "± >1000 %"
     return f"± {percent:.1f} %" if percent < 9.95 else f"± {percent:,.0f} %"
 
 

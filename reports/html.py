@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HtmlReport"]
 
+_WIDEST = 2.0
+"""How far beyond the largest value an axis goes for the sake of an interval."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -135,6 +137,8 @@ class Dot:
     at: float
     low: float | None
     high: float | None
+    open_end: bool
+    """Whether the interval goes on beyond the plot."""
     best: bool
 
 
@@ -145,6 +149,7 @@ class Plot:
     title: str
     better: str
     definition: str
+    """Its first sentence; all of it is further down."""
     ticks: Sequence[tuple[float, str]]
     """Place and label."""
     dots: Sequence[Dot]
@@ -158,13 +163,16 @@ def _plots(record: RunRecord) -> Iterator[Plot]:
         grouped.setdefault((comparison.scenario, comparison.metric.name), []).append(comparison)
     for (scenario, name), group in grouped.items():
         metric = group[0].metric
-        ends = [_end(line) for comparison in group for _, line in comparison.ranked]
-        top, step = _scale(max(ends, default=0.0), metric.unit)
+        readings = [line.headline.reading for c in group for _, line in c.ranked]
+        values = max(reading.value or 0.0 for reading in readings)
+        # One interval of enormous width must not press all dots against the axis.
+        ends = max(max(reading.high or 0.0, reading.value or 0.0) for reading in readings)
+        top, step = _scale(min(ends, _WIDEST * values), metric.unit)
         count = round(top / step)
         yield Plot(
             title=f"{scenario}: {name}",
             better=f"{metric.better} is better",
-            definition=metric.definition,
+            definition=metric.definition.partition(". ")[0].rstrip(".") + ".",
             ticks=[(100 * i / count, quantity(i * step, metric.unit)) for i in range(count + 1)],
             dots=[
                 _dot(names[case.id], line, top, best=place == 0 and len(comparison.ranked) > 1)
@@ -176,7 +184,10 @@ def _plots(record: RunRecord) -> Iterator[Plot]:
 
 def _dot(label: str, line: Line, top: float, *, best: bool) -> Dot:
     reading = line.headline.reading
-    ends = [None if end is None else 100 * end / top for end in (reading.low, reading.high)]
+    low, high = (
+        None if end is None else min(max(100 * end / top, 0.0), 100.0)
+        for end in (reading.low, reading.high)
+    )
     said = f"{line.value}, 95 % interval {interval(reading, line.metric.unit) or 'unknown'}"
     return Dot(
         label=label,
@@ -184,15 +195,11 @@ def _dot(label: str, line: Line, top: float, *, best: bool) -> Dot:
         shown=f"{line.value} {line.spread}".strip(),
         spoken=" ".join(filter(None, [label, line.point, said])),
         at=100 * (reading.value or 0.0) / top,
-        low=ends[0],
-        high=ends[1],
+        low=low,
+        high=high,
+        open_end=reading.high is not None and reading.high > top,
         best=best,
     )
-
-
-def _end(line: Line) -> float:
-    reading = line.headline.reading
-    return max(reading.high or 0.0, reading.value or 0.0)
 
 
 def _scale(most: float, unit: str) -> tuple[float, float]:

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harness.contracts import Lab, StepSession
+from scenarios.workload import Prompts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Fit", "largest_fit", "needed_bytes"]
 
@@ -34,6 +39,7 @@ class Fit:
     """Peak of the last shape that was run; predictions start from it."""
     seen_needed_bytes: float
     """What that shape needs at least."""
+    _asked: int = field(default=0, init=False)
     _slope: float = field(default=_FIRST_SLOPE, init=False)
     """Bytes that a peak rises by for each byte that a shape needs more."""
 
@@ -56,9 +62,8 @@ class Fit:
             self.session.prepare(1, 2)  # what the last shape took is given back before this one
             meter.reset_peak()
             self.session.prepare(batch, context)
-            # The vocabulary's ends hold special tokens; which ones these are does not matter here.
-            prompt = torch.full((batch, tokens), self.lab.model.vocab_size // 2)
-            self.session.prefill(prompt, torch.full((batch,), tokens))
+            self.session.reset()
+            self.session.prefill(self._fresh(batch, tokens), torch.full((batch,), tokens))
             self.session.decode()
             self.session.synchronize()
         except (MemoryError, RuntimeError) as error:
@@ -72,6 +77,14 @@ class Fit:
             self._slope = max(rise, 1.0)
         self.seen_peak_bytes, self.seen_needed_bytes = peak, needed
         return peak
+
+    def _fresh(self, batch: int, tokens: int) -> Tensor:
+        import torch
+
+        prompts = Prompts(self.lab.model, self.lab.seed, "fit")
+        numbers = range(self._asked, self._asked + batch)
+        self._asked += batch
+        return torch.tensor([prompts.at(n, tokens) for n in numbers])
 
 
 def needed_bytes(lab: Lab, batch: int, context: int) -> int:

@@ -109,9 +109,8 @@ class MemoryScenario(Scenario):
              "is full, the session is reset and prefilled again."),
         _row("max_batch", "rows", "The largest batch, at the suite's context, that was prepared, "
              "prefilled (16 tokens a row) and decoded within memory_budget, or within 90 % of what "
-             "the machine has left where that is less; found by bisection, to 3 %. Shapes predicted "
-             "above the budget, 5 % of what they add left free, are not tried. It ends at "
-             "search_batch.", "higher"),
+             "the machine has left where that is less; found by bisection, to 3 %. Shapes that are "
+             "predicted above the budget are not tried. Ends at search_batch.", "higher"),
         _row("max_context", "positions", "The largest context at batch 1, found likewise. Where it "
              "equals model_context, the model ends it and not memory.", "higher"),
         _row("model_context", "positions", "The longest context that the model has.", "neither"),
@@ -158,7 +157,8 @@ def _phases(lab: Lab) -> dict[str, float]:
         "weights_bytes": ("import", "load"),
         "kv_bytes": ("load", "prepare"),
     }.items():
-        if before in after and phase in after:
+        # A phase that ends with less than it began with says nothing of what it added.
+        if before in after and phase in after and after[phase] >= after[before]:
             values[name] = after[phase] - after[before]
     return values
 

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.arguments import JsonOption, PluginOption
-from harness.contracts import Backend, Sampler, Scenario
+from harness.contracts import Backend, Options, Sampler, Scenario
 from harness.errors import PluginError, SpecError, UnavailableError, did_you_mean
 from harness.plugins import add_file, find, names
+from harness.settings import parse_setting
 
 if TYPE_CHECKING:
     from harness.testing import Finding
@@ -38,6 +39,10 @@ def check_plugin(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of a backend.")] = "float32",
     model: Annotated[str, typer.Option(help="Preset, folder, .gguf file or hf://…")] = "tiny",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another option of the plugin's own."),
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -47,7 +52,8 @@ def check_plugin(
     """
     for path in plugin or ():
         add_file(path)
-    findings = _findings(name, device, dtype, model)
+    own = dict(parse_setting(text) for text in settings or ())
+    findings = _findings(name, device, dtype, model, own)
     if json:
         found = list(findings)
         shown = [finding.model_dump() for finding in found]
@@ -58,22 +64,26 @@ def check_plugin(
         raise typer.Exit(_BROKEN)
 
 
-def _findings(name: str, device: str, dtype: str, model: str) -> Iterator["Finding"]:
+def _findings(
+    name: str, device: str, dtype: str, model: str, own: dict[str, Any]
+) -> Iterator["Finding"]:
     """Look the plugin up, whatever its kind, and run its checks."""
     from harness.model import open_model
     from harness.testing import iter_conformance, sampler_conformance, scenario_conformance
 
+    opened = open_model(model)
     if name in names(Backend):
         backend = find(Backend, name)
-        options = _options(backend, device, dtype)
+        options = _options(backend.Options, {"device": device, "dtype": dtype, **own})
         can = backend.availability(options.device)
         if not can.ok:
             raise UnavailableError(
                 f"cannot run on {device}: {can.reason}", where=name, remedy=can.remedy
             )
-        return iter_conformance(backend, options, open_model(model), device)
+        return iter_conformance(backend, options, opened, options.device)
     if name in names(Scenario):
-        return iter(scenario_conformance(find(Scenario, name), model=open_model(model)))
+        scenario = find(Scenario, name)
+        return iter(scenario_conformance(scenario, _options(scenario.Options, own), opened))
     if name in names(Sampler):
         return iter(sampler_conformance(find(Sampler, name)))
     known = _known()
@@ -84,16 +94,20 @@ def _findings(name: str, device: str, dtype: str, model: str) -> Iterator["Findi
     )
 
 
-def _options(backend: Backend, device: str, dtype: str) -> Any:
+def _options(kind: type[Options], given: dict[str, Any]) -> Any:
     try:
-        return backend.Options.model_validate({"device": device, "dtype": dtype})
+        return kind.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        option = f"--{first['loc'][0]}" if first["loc"] else "options"
+        key = str(first["loc"][0]) if first["loc"] else "options"
+        known = list(kind.model_fields)
         raise SpecError(
-            f'"{first["input"]}"',
-            where=option,
-            expected=first["msg"].removeprefix("Input should be "),
+            f'"{first["input"]}"' if key in known else "unknown option",
+            where=key,
+            expected=first["msg"].removeprefix("Input should be ")
+            if key in known
+            else f"one of {', '.join(known)}",
+            remedy=None if key in known else did_you_mean(key, known).strip() or None,
         ) from error
 
 

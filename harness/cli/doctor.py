@@ -23,7 +23,7 @@ from harness.cli.table import stdout
 from harness.contracts import Availability, Backend
 from harness.environment.facts import is_absent
 from harness.environment.gpu import gpus
-from harness.environment.health import Finding, machine_findings
+from harness.environment.health import Finding, Status, machine_findings
 from harness.plugins import Broken, add_file, load_all
 from harness.shown import printable, quantity
 from harness.store.folder import DEFAULT_ROOT
@@ -64,8 +64,8 @@ def _findings(store: Path) -> Iterator[Finding]:
     yield from machine_findings()
     yield _clock()
     yield _store(store)
-    for look in (_py_spy, _compiler):
-        yield look()
+    yield _py_spy()
+    yield _compiler()
 
 
 def _python() -> Finding:
@@ -81,7 +81,7 @@ def _torch() -> Finding:
     except (ImportError, OSError) as error:
         return Finding("torch", "missing", f"does not import: {error}", "pip install torch")
     features = [torch.backends.cpu.get_cpu_capability()]
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # PyTorch's
         features.append("without oneDNN")
     cuda = torch.version.cuda
     features.append(f"CUDA {cuda}" if cuda else "built without CUDA")
@@ -96,8 +96,8 @@ def _backends() -> Iterator[Finding]:
         for device in ("cpu", "cuda"):
             can = _availability(backend, device)
             finding = "can run" if can.ok else can.reason or "gives no reason"
-            status = "ok" if can.ok else "missing"
-            yield Finding(f"{name} on {device}", status, finding, can.remedy)  # type: ignore[arg-type]
+            status: Status = "ok" if can.ok else "missing"
+            yield Finding(f"{name} on {device}", status, finding, can.remedy)
 
 
 def _availability(backend: Backend, device: str) -> Availability:
@@ -143,15 +143,17 @@ def _store(store: Path) -> Finding:
         return Finding("store", "missing", f"{store}: {error.strerror}", "--store DIR")
     if not os.access(there, os.W_OK | os.X_OK):
         return Finding("store", "missing", f"{store} cannot be written", "--store DIR")
-    status = "ok" if free > _LITTLE_BYTES else "note"
+    status: Status = "ok" if free > _LITTLE_BYTES else "note"
     new = "" if there == place else " (not there yet)"
-    return Finding("store", status, f"{store}{new}, {quantity(free, 'bytes')} free")  # type: ignore[arg-type]
+    return Finding("store", status, f"{store}{new}, {quantity(free, 'bytes')} free")
 
 
 def _py_spy() -> Finding:
-    beside = Path(sys.executable).with_name("py-spy")
-    if beside.exists() or shutil.which("py-spy"):
+    try:
         return Finding("py-spy", "ok", metadata.version("py-spy"))
+    except metadata.PackageNotFoundError:
+        if path := shutil.which("py-spy"):
+            return Finding("py-spy", "ok", path)
     return Finding("py-spy", "missing", "is not installed", "pip install py-spy")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -142,12 +144,12 @@ def _cases(run: Run) -> str:
 
 
 def _metrics() -> Iterator[Row]:
-    seen: set[str] = set()
+    rows: dict[str, Row] = {}
     for name, scenario in load_all(Scenario).items():
         for metric in () if isinstance(scenario, Broken) else scenario.metrics:
-            if metric.name not in seen:
-                seen.add(metric.name)
-                yield {**metric.model_dump(mode="json"), "scenario": name}
+            row = rows.setdefault(metric.name, {**metric.model_dump(mode="json"), "scenarios": []})
+            row["scenarios"].append(name)
+    yield from rows.values()
 
 
 def _reports() -> Iterator[Row]:
@@ -207,16 +209,16 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
-def _definitions(rows: list[Row]) -> Text:
+def _definitions(rows: list[Row]) -> Group:
     """Each metric with everything that fixes its meaning."""
-    text = Text()
+    parts: list[RenderableType] = []
     for row in rows:
-        text.append(printable(row["name"]), style="bold")
-        facts = [row["unit"], f"{row['better']} is better", row["pooled"], row["scenario"]]
+        facts = [row["unit"], f"{row['better']} is better", row["pooled"]]
         facts.append(" ".join(row["statistics"]))
         facts += [f"share of {row['ceiling']}"] if row["ceiling"] else []
         facts += [f"implies {row['achieved']}"] if row["achieved"] else []
-        text.append(f"  {printable(', '.join(facts))}\n", style="dim")
-        text.append(f"    {printable(row['definition'], 2000)}\n")
-    text.right_crop(1)
-    return text
+        facts.append(f"in {', '.join(row['scenarios'])}")
+        parts.append(Text(printable(row["name"]), style="bold"))
+        for words, style in ((", ".join(filter(None, facts)), "dim"), (row["definition"], "")):
+            parts.append(Padding(Text(printable(words, 2000), style), (0, 0, 0, 4)))
+    return Group(*parts)

@@ -27,7 +27,8 @@ from harness.store.view import (
 
 __all__ = ["run_table", "stdout"]
 
-_WIDTHS = {"value": 10, "spread": 8, "p90": 8, "p99": 8, "share": 8}
+_WIDTHS = {"value": 10, "spread": 8, "p90": 8, "p99": 8, "share": 9}
+_LABEL, _LABEL_BESIDE_TAILS = 29, 21
 
 
 def stdout() -> Console:
@@ -54,6 +55,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
             parts += _no_figures(run, case, why)
         elif found:
             parts.append(Padding(_detailed(found) if everything else _short(found), (0, 0, 0, 2)))
+            parts += [] if everything else _reasons(found)
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
@@ -100,7 +102,9 @@ def _short(found: Sequence[Line]) -> Table:
     """One line a metric and point: headline, spread, tails, share of the ceiling."""
     tails = [t for t in ("p90", "p99") if any(line.tail(t) for line in found)]
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=bool(tails))
-    table.add_column("", no_wrap=False, overflow="fold", width=29)
+    table.add_column(
+        "", no_wrap=False, overflow="fold", width=_LABEL_BESIDE_TAILS if tails else _LABEL
+    )
     for name in ("value", "spread"):
         header = found[0].headline.statistic if name == "value" else ""
         table.add_column(header, justify="right", min_width=_WIDTHS[name], no_wrap=True)
@@ -117,21 +121,23 @@ def _short(found: Sequence[Line]) -> Table:
             label.style = _weight(line) if single else ""
             cells = [line.value, line.spread, *(line.tail(t) for t in tails), line.share]
             table.add_row(label, *(Text(cell) for cell in cells))
-    return _with_reasons(table, found)
+    return table
 
 
-def _with_reasons(table: Table, found: Sequence[Line]) -> Table:
-    """Say beneath the figures why a headline is absent."""
+def _reasons(found: Sequence[Line]) -> Iterator[Padding]:
+    """Say why a headline is absent: one line for all metrics of one reason."""
+    reasons: dict[str, list[str]] = {}
     for line in found:
         if line.absent:
-            table.add_row(Text(f"{printable(line.metric.name)}: {printable(line.absent)}", "dim"))
-    return table
+            reasons.setdefault(line.absent, []).append(f"{line.metric.name} {line.point}".strip())
+    for reason, names in reasons.items():
+        yield _indented(f"– {', '.join(names)}: {reason}", "dim")
 
 
 def _detailed(found: Sequence[Line]) -> Table:
     """One line a statistic, with both ends of its interval or why there is none."""
     table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("metric", overflow="fold", max_width=29)
+    table.add_column("metric", overflow="fold", max_width=_LABEL)
     table.add_column("", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("95 % interval, or why there is none", overflow="fold")

@@ -5,6 +5,7 @@ It must not know what is measured: a scenario yields observations, a rule says w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,9 @@ class PointResult:
     quiet: dict[str, Reading]
     cautions: list[Caution]
     transcripts: list[Transcript]
+    """A few of those made while measured, for the audit."""
+    tokens_digest: str
+    """Of the first iteration's tokens: its prompts are the same in every round."""
     steady_at_ns: int
     """When the first steady iteration began."""
     end_ns: int
@@ -172,9 +176,14 @@ def _result(
         quiet=quiet,
         cautions=doubts,
         transcripts=_some(series.transcripts[start:]),
+        tokens_digest=_digest(series.transcripts[0]),
         steady_at_ns=series.starts_ns[start],
         end_ns=series.starts_ns[-1],
     )
+
+
+def _digest(transcripts: Sequence[Transcript]) -> str:
+    return hashlib.sha256(repr([t.token_ids for t in transcripts]).encode()).hexdigest()[:8]
 
 
 def _some(transcripts: Sequence[list[Transcript]]) -> list[Transcript]:

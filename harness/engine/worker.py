@@ -108,6 +108,7 @@ class _CaseWorker:
         self._quiet: dict[str, Reading] = {}
         self._transcripts: list[Transcript] = []
         self._checks: list[CheckRecord] = []
+        self._digests: list[str] = []
         self._facts: dict[str, Any] = {}
 
     def run(self) -> int:
@@ -139,14 +140,12 @@ class _CaseWorker:
             torch.set_num_threads(case.threads)
             self._meter = meter(case.device)
         session = self._load(backend, options)
-        try:
-            passed = self._measure(scenario, session)
-            self._facts |= dict(session.facts())
-        finally:
-            with self._in_phase("close"):
-                session.close()
-                del session
-                gc.collect()
+        passed = self._measure(scenario, session)
+        self._facts |= {**session.facts(), "tokens_digest": "".join(self._digests)}
+        with self._in_phase("close"):
+            session.close()
+            del session
+            gc.collect()
         audited = self._audit() if passed else None
         ceilings = self._ceilings() if passed and (audited is None or audited.passed) else {}
         worst = next((c for c in self._checks if not c.passed), self._checks[0])
@@ -229,6 +228,7 @@ class _CaseWorker:
             }
             self._cautions += result.cautions
             self._transcripts += result.transcripts
+            self._digests.append(result.tokens_digest)
         return True
 
     def _verify(self, session: Session, point: Point) -> CheckRecord:

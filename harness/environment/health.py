@@ -18,7 +18,8 @@ __all__ = ["Finding", "Status", "machine_findings"]
 
 Status = Literal["ok", "note", "missing"]
 
-_CAP_SYS_PTRACE = 19
+# Bits of /proc/self/status' CapEff (capabilities(7)).
+_CAP_SYS_PTRACE, _CAP_SYS_ADMIN, _CAP_PERFMON = 19, 21, 38
 _GIB = 2**30
 _FAST_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page", "timebase"}
 
@@ -122,11 +123,18 @@ def _huge_pages(root: Path) -> _Found:
     return "ok", chosen, None
 
 
-def _ptrace(root: Path) -> _Found:
+def _may(root: Path, *capabilities: int) -> bool:
+    """Whether this process holds one of these capabilities."""
     for line in text(root, "proc/self/status").splitlines():
         name, _, value = line.partition(":")
-        if name == "CapEff" and int(value, 16) >> _CAP_SYS_PTRACE & 1:
-            return "ok", "this user may attach to any process", None
+        if name == "CapEff":
+            return any(int(value, 16) >> bit & 1 for bit in capabilities)
+    return False
+
+
+def _ptrace(root: Path) -> _Found:
+    if _may(root, _CAP_SYS_PTRACE):
+        return "ok", "to any process (CAP_SYS_PTRACE)", None
     try:
         scope = text(root, "proc/sys/kernel/yama/ptrace_scope")
     except AbsentError:
@@ -145,7 +153,7 @@ def _perf_events(root: Path) -> _Found:
     except AbsentError:
         return "missing", "this kernel has no performance counters", None
     remedy = "sudo sysctl kernel.perf_event_paranoid=1"
-    if level <= 1:
+    if level <= 1 or _may(root, _CAP_PERFMON, _CAP_SYS_ADMIN):
         return "ok", f"allowed (level {level})", None
     if level == 2:
         return "note", "of own code only, not of the kernel (level 2)", remedy

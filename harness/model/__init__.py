@@ -1,4 +1,4 @@
-"""The reference LLM: which weights there are, and (in `harness.model.decoder`) what is done with them.
+"""The reference LLM: where weights and tokens come from; `harness.model.decoder` computes with it.
 
 Importing this brings no torch: what needs it imports it when called.
 """

@@ -223,9 +223,10 @@ class Layer(nn.Module):
 
         Queries and keys come back rotated to their positions: cos, sin [..., 1, Dh].
         """
-        heads = self.qkv(rms_norm(x, self.attention_norm, self.eps)).unflatten(-1, self.head_shape)
+        heads = self.qkv(rms_norm(x, self.attention_norm, self.eps))
+        heads = heads.view(*x.shape[:-1], *self.head_shape)
         rotate_(heads.narrow(-2, 0, self.heads + self.kv_heads), cos, sin)
-        queries, keys_values = heads.split_with_sizes((self.heads, 2 * self.kv_heads), -2)
+        queries, keys_values = torch.split_with_sizes(heads, (self.heads, 2 * self.kv_heads), -2)
         return queries, keys_values
 
     def absorb(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -301,7 +302,7 @@ class Decoder(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits [..., V] in the model's precision from the last layer's output [..., D]."""
-        return cast("Tensor", self.head(rms_norm(x, self.norm, self.config.norm_eps)))
+        return self.head(rms_norm(x, self.norm, self.config.norm_eps))
 
 
 # --- What is done with them ---------------------------------------------------------------------
@@ -381,7 +382,7 @@ def _look_back(queries: Tensor, cache: LayerCache, mask: Tensor) -> Tensor:
 
 
 def _heads_first(keys_values: Tensor) -> Tensor:
-    """View a prompt's keys and values as the cache holds them: [B, T, 2K, Dh] -> [B, 2, K, T, Dh]."""
+    """View keys and values as the cache holds them: [B, T, 2K, Dh] -> [B, 2, K, T, Dh]."""
     batch, prompt, heads, head_dim = keys_values.shape
     return keys_values.view(batch, prompt, 2, heads // 2, head_dim).permute(0, 2, 3, 1, 4)
 

@@ -59,7 +59,7 @@ def _q4_1(block: Tensor) -> Tensor:
 
 
 def _q4_k(block: Tensor) -> Tensor:
-    """256 weights: eight groups of 32, each with a 6-bit scale and a 6-bit shift, packed in 12 bytes."""
+    """256 weights in eight groups, each with a scale and a shift of 6 bits, packed in 12 bytes."""
     first, second, rest = block[:, 4:8], block[:, 8:12], block[:, 12:16]
     scale = torch.cat((first & 0x3F, (rest & 0x0F) | ((first >> 2) & 0x30)), dim=1)
     shift = torch.cat((second & 0x3F, (rest >> 4) | ((second >> 2) & 0x30)), dim=1)

@@ -101,7 +101,7 @@ class _Keys:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return a float32 as the shortest decimal that stands for it: 1e-05, not 9.99999975e-06."""
+        """Return the decimal that a float32 was written for: 1e-05, not 9.99999975e-06."""
         value = self._data.get(self.own(key), default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
             raise self.refused(self.own(key), "a number above 0")

@@ -173,8 +173,8 @@ def _read(header: GgufHeader, tensor: GgufTensor) -> Tensor:
 def _unpermuted(rows: Tensor, heads: int) -> Tensor:
     """Undo what llama.cpp's converter does to q and k of the `llama` architecture.
 
-    Its rotary embedding turns neighbours (2 i, 2 i + 1) of a head, ours i and i + head_dim / 2, so the
-    converter interleaves the two halves of each head's rows. `qwen2` files keep their order.
+    Its rotary embedding turns neighbours (2 i, 2 i + 1) of a head, ours i and i + head_dim / 2, so
+    the converter interleaves the two halves of each head's rows. `qwen2` files keep their order.
     """
     pairs = rows.view(heads, -1, 2, *rows.shape[1:])
     return pairs.transpose(1, 2).reshape(rows.shape)

@@ -7,7 +7,7 @@ here is refused: a wrong one gives plausible ids that the model was not trained 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelError
@@ -48,7 +48,9 @@ def tokenizer_from_metadata(metadata: Mapping[str, Any], *, where: str) -> Token
     elif vocabulary.kind == "llama":
         engine = _sentencepiece(vocabulary)
     else:
-        raise vocabulary.refused("model", vocabulary.kind, "gpt2 (byte-level BPE) or llama (SPM)")
+        raise vocabulary.refused(
+            "model", f"= {vocabulary.kind}", "gpt2 (byte-level BPE) or llama (SPM)"
+        )
     _mark_special(engine, vocabulary)
     bos = vocabulary.special_tokens.get("bos_token")
     if vocabulary.adds_bos and bos is not None:
@@ -92,9 +94,9 @@ class _Vocabulary:
             and 0 <= index < len(self.tokens)
         }
 
-    def refused(self, key: str, value: str, expected: str) -> ModelError:
+    def refused(self, key: str, what: str, expected: str) -> ModelError:
         return ModelError(
-            f"tokenizer.ggml.{key} = {value}",
+            f"tokenizer.ggml.{key} {what}",
             where=self._where,
             expected=expected,
             remedy="give --prompt-ids",
@@ -107,9 +109,12 @@ class _Vocabulary:
         found = self._get(key)
         if found is None:
             return []
-        short = key in ("token_type", "scores") and len(found) != len(self.tokens)
-        if not isinstance(found, list) or short or not all(isinstance(x, kind) for x in found):
-            raise self.refused(key, "something else", f"a list of {kind.__name__}, one per token")
+        if not isinstance(found, list) or not all(isinstance(x, kind) for x in found):
+            raise self.refused(key, "cannot be used", f"a list of {kind.__name__}")
+        if key in ("token_type", "scores") and len(found) != len(self.tokens):
+            raise self.refused(
+                key, f"has {len(found)} values", f"{len(self.tokens)}, one per token"
+            )
         return found
 
 
@@ -120,7 +125,7 @@ def _byte_level(vocabulary: _Vocabulary) -> tokenizers.Tokenizer:
 
     splits = _SPLITS.get(vocabulary.words)
     if splits is None:
-        raise vocabulary.refused("pre", vocabulary.words, f"one of {', '.join(_SPLITS)}")
+        raise vocabulary.refused("pre", f"= {vocabulary.words}", f"one of {', '.join(_SPLITS)}")
     merges = [_pair(merge, vocabulary) for merge in vocabulary.merges]
     engine = tokenizers.Tokenizer(
         models.BPE(vocabulary.ids, merges, ignore_merges=vocabulary.words == "llama-bpe")
@@ -140,7 +145,7 @@ def _byte_level(vocabulary: _Vocabulary) -> tokenizers.Tokenizer:
 def _pair(merge: str, vocabulary: _Vocabulary) -> tuple[str, str]:
     left, _, right = merge.partition(" ")
     if left not in vocabulary.ids or right not in vocabulary.ids:
-        raise vocabulary.refused("merges", repr(merge), "two tokens of the vocabulary")
+        raise vocabulary.refused("merges", f"holds {merge!r}", "two tokens of the vocabulary")
     return left, right
 
 
@@ -171,7 +176,7 @@ def _merges_by_score(vocabulary: _Vocabulary) -> list[tuple[str, str]]:
     """Every way to put a piece together from two others, best piece first."""
     ids, scores = vocabulary.ids, vocabulary.scores
     if not scores:
-        raise vocabulary.refused("scores", "nothing", "a score for every token")
+        raise vocabulary.refused("scores", "is missing", "a score for every token")
     found: list[tuple[float, int, str, str]] = []
     for index, piece in enumerate(vocabulary.tokens):
         if vocabulary.types[index] not in (_NORMAL, _USER, _UNUSED):
@@ -187,7 +192,7 @@ def _mark_special(engine: tokenizers.Tokenizer, vocabulary: _Vocabulary) -> None
     """Control tokens are found whole in text and left out of answers; the user's own are kept."""
     from tokenizers import AddedToken
 
-    def of_type(kind: int) -> Sequence[AddedToken]:
+    def of_type(kind: int) -> list[AddedToken]:
         return [
             AddedToken(token, special=kind == _CONTROL, normalized=False)
             for token, its in zip(vocabulary.tokens, vocabulary.types, strict=True)

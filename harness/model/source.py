@@ -1,4 +1,4 @@
-"""Where a model comes from: a preset, a folder, a GGUF file or the Hub. All become the same `Model`.
+"""Where a model comes from: a preset, a folder, a GGUF file or the Hub; all become a `Model`.
 
 It must not know how weights are stored (seeded, folder and gguf_file do), nor what uses them.
 """
@@ -118,13 +118,14 @@ def _nothing_there(name: str, path: Path) -> ModelError:
     looks_like_path = path.suffix == ".gguf" or path.is_absolute() or name.startswith((".", "~"))
     if looks_like_path:
         return ModelError("no such file or folder", where=name, expected=_EXPECTED)
-    hint = did_you_mean(name, PRESETS).strip() or None
-    if not hint and name.count("/") == 1:
+    if name.count("/") == 1:
         hint = f'for a model of the Hub write "{_HUB}{name}"'
+    else:
+        hint = did_you_mean(name, PRESETS).strip()
     return ModelError(
         f'no model is called "{name}"',
         expected=f"{_EXPECTED}; presets are {', '.join(PRESETS)}",
-        remedy=hint,
+        remedy=hint or None,
     )
 
 

@@ -54,7 +54,7 @@ class _Level:
     value: float
 
 
-def steady_state(series: Sequence[float], *, higher_is_faster: bool = False) -> Steady:
+def steady_state(series: Sequence[float] | Array, *, higher_is_faster: bool = False) -> Steady:
     """Classify a series of per-iteration centres and return where its steady part begins.
 
     - `flat`: one level all along.

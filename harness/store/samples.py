@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,10 @@ class Part:
         Raises:
             StoreError: where it is not one.
         """
-        header = json.loads(bytes(_array(path, "header")))
         try:
+            header = json.loads(bytes(_array(path, "header")))
             return cls(path, header["case"], header["round"], header["version"], header["names"])
-        except (KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise StoreError("is not a part of a run", where=str(path)) from error
 
     @property
@@ -211,12 +212,19 @@ def _none(dtype: Any) -> np.ndarray:
     return np.empty(0, dtype)
 
 
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy and zipfile raise for an archive with wrong bytes in it."""
+
+
 def _array(path: Path, name: str) -> np.ndarray:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             array: np.ndarray = archive[name]
             return array
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise StoreError(f"is not a part of a run: {error}", where=str(path)) from error

@@ -135,7 +135,8 @@ def cautions_of(case: CaseRecord) -> list[Caution]:
 def caution_words(caution: Caution) -> str:
     """Return what was seen, where, and the next step."""
     seen_in = f"round {caution.round}" if caution.round is not None else None
-    about = ", ".join(filter(None, [caution.metric, caution.point, seen_in]))
+    metric = None if caution.metric and caution.metric in caution.message else caution.metric
+    about = ", ".join(filter(None, [metric, caution.point, seen_in]))
     return f"{caution.message}{f' ({about})' if about else ''}: {caution.next_step}"
 
 

@@ -70,8 +70,10 @@ class FaultyOptions(BackendOptions):
     """Where it happens."""
     after: int = 0
     """How many decodes go well before."""
-    once: Path | None = None
-    """Happens only while this file is not there, and makes it: the next worker does well."""
+    only: int | None = None
+    """Happens in the worker of this number alone, counted from 0 in `flags`; None for all."""
+    flags: Path | None = None
+    """A folder in which each worker leaves a file."""
 
 
 class FaultyBackend(Backend):
@@ -118,8 +120,9 @@ class _FaultySession(Wrapped):
 
 
 def _break_down(options: FaultyOptions) -> None:
-    if options.once is not None:
-        if options.once.exists():
+    if options.flags is not None:
+        number = len(list(options.flags.iterdir()))
+        (options.flags / str(number)).touch()
+        if number != options.only:
             return
-        options.once.touch()
     BREAKDOWNS[options.how]()

@@ -112,7 +112,7 @@ def test_any_file_name_gives_the_suite_a_name(tmp_path: Path, stem: str) -> None
         (
             'budget = "10m"',
             "min_samples = 9\nmax_samples = 8",
-            "mine.toml:19: run: {'rounds': 2, 'min_samples': 9, 'max_samples': 8}; expected max_samp",
+            "mine.toml:19: run: {'rounds': 2, 'min_samples': 9, 'max_samples': 8}; expected max",
         ),
         (
             '["float32", "bfloat16"]',

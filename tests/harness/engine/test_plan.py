@@ -103,19 +103,19 @@ def test_a_plan_knows_its_memory(tmp_path: Path) -> None:
         ),
         (
             BASE + '[[scenario]]\nname = "throughput"\nbatch = [0]\n',
-            ["suite.toml:13", "batch", "0"],
+            ["suite.toml:12", "batch", "0"],
         ),
         (
             BASE + '[sweep]\n"backend.dtype" = []\n',
-            ["suite.toml:12", "backend.dtype", "at least 1"],
+            ["suite.toml:11", "backend.dtype", "at least 1"],
         ),
         (
             BASE + '[sweep]\n"egaer.dtype" = ["float32"]\n',
-            ["suite.toml:12", 'did you mean "eager"?'],
+            ["suite.toml:11", 'did you mean "eager"?'],
         ),
         (
             BASE + '[sweep]\n"backend.dtype" = ["float8"]\n',
-            ["suite.toml:12", "float8", "bfloat16"],
+            ["suite.toml:11", "float8", "bfloat16"],
         ),
         (BASE.replace('"tiny"', '"tinny"'), ["suite.toml:3", "tinny", 'did you mean "tiny"?']),
         (
@@ -124,7 +124,7 @@ def test_a_plan_knows_its_memory(tmp_path: Path) -> None:
         ),
         (
             BASE + '[sweep]\nexclude = [{ model = "tiny" }]\n',
-            ["suite.toml:12", "no case is left"],
+            ["suite.toml:11", "no case is left"],
         ),
     ],
 )

@@ -12,9 +12,9 @@ from tests.harness.engine.conftest import Ran, SuiteRunner, record_of
 EAGER = 'name = "eager"\nthreads = 1'
 
 
-@pytest.fixture
-def ran(suite: Callable[..., Path], run_suite: SuiteRunner) -> Ran:
-    return run_suite(suite(EAGER, rounds=2), "--json")
+@pytest.fixture(scope="module")
+def ran(write_suite: Callable[..., Path], run_suite_once: SuiteRunner) -> Ran:
+    return run_suite_once(write_suite(EAGER, rounds=2), "--json")
 
 
 @pytest.mark.slow

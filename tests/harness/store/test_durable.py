@@ -9,7 +9,6 @@ import pytest
 from harness.errors import StoreError
 from harness.store.durable import sweep, unwritable, write_durably
 
-
 Limit = Callable[[int], AbstractContextManager[None]]
 
 

@@ -187,7 +187,7 @@ for _ in range(3):
 
     runs = store.runs()
     assert len(runs) == 6
-    assert all(isinstance(run, Run) and len(run.samples) == 72 + 144 + 72 for run in runs)
+    assert all(isinstance(run, Run) and len(run.samples) == 2 * (72 + 144 + 72) for run in runs)
 
 
 def test_a_damaged_part_is_named_and_left_out(store: Store, begun: Begun, add: Add) -> None:

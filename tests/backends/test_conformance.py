@@ -1,0 +1,37 @@
+"""Every backend of ours keeps the contract, in each precision; one test for each check."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.contracts import Backend
+from harness.plugins import find, names
+from harness.testing import checks_for, examine
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def cases() -> Iterator[tuple[str, str, str]]:
+    for name in names(Backend):
+        backend = find(Backend, name)
+        if backend.availability("cpu").ok:
+            yield from (
+                (name, dtype, check) for check in checks_for(backend) for dtype in PRECISIONS
+            )
+
+
+@pytest.mark.parametrize(("name", "dtype", "check"), list(cases()))
+def test_a_backend_keeps_the_contract(name: str, dtype: str, check: str) -> None:
+    backend = find(Backend, name)
+    # One thread: tests share the machine, and none of them looks at the speed.
+    options = backend.Options.model_validate({"dtype": dtype, "threads": 1})
+    finding = examine(check, backend, options)
+    assert finding.ok, finding.detail
+
+
+@pytest.mark.parametrize("check", ["tokens are correct", "close returns memory"])
+def test_eager_keeps_the_contract_without_packed_weights(check: str) -> None:
+    backend = find(Backend, "eager")
+    options = backend.Options.model_validate({"linear": "plain", "threads": 1})
+    finding = examine(check, backend, options)
+    assert finding.ok, finding.detail

@@ -1,0 +1,115 @@
+"""`harness check-plugin`: which checks a plugin passes, and an exit status that tells."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import plugins
+from harness.cli.app import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+THERMOMETER = """
+from harness.contracts import Availability, Sampler
+from harness.reading import Reading
+
+class Thermometer(Sampler):
+    name = "{name}"
+    summary = "temperature"
+    def availability(self): return Availability.yes()
+    def quantities(self): return {{"core_celsius": "°C"}}
+    def read(self): return {{{read}}}
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.setattr(plugins, "_from_files", {})
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["harness", "check-plugin", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        shown = capsys.readouterr()
+        return int(left.value.code or 0), shown.out, shown.err
+
+    return command
+
+
+@pytest.fixture
+def sampler_file(tmp_path: Path) -> Path:
+    path = tmp_path / "thermometer.py"
+    path.write_text(
+        THERMOMETER.format(name="good", read='"core_celsius": Reading(value=40.0)')
+        + THERMOMETER.format(name="bad", read="").replace("Thermometer", "Other")
+    )
+    return path
+
+
+def test_a_plugin_that_keeps_its_contract_exits_with_0(run: Run, sampler_file: Path) -> None:
+    status, out, _ = run("good", "--plugin", sampler_file)
+    assert status == 0
+    assert "readings match quantities" in out
+    assert "good: keeps its contract" in out
+
+
+def test_a_plugin_that_breaks_its_contract_exits_with_3(run: Run, sampler_file: Path) -> None:
+    status, out, _ = run("bad", "--plugin", sampler_file)
+    assert status == 3
+    assert "differ in: core_celsius" in out
+    assert "bad: 1 of 3 checks failed" in out
+
+
+def test_json_is_all_there_is_on_stdout(run: Run, sampler_file: Path) -> None:
+    status, out, _ = run("bad", "--plugin", sampler_file, "--json")
+    assert status == 3
+    told = json.loads(out)
+    assert told["plugin"] == "bad"
+    assert [f["ok"] for f in told["findings"]] == [True, True, False]
+
+
+def test_a_scenario_is_checked_on_fakes(run: Run) -> None:
+    status, out, _ = run("latency")
+    assert status == 0, out
+    assert "times follow the clock" in out
+
+
+@pytest.mark.slow
+def test_a_backend_is_checked_on_a_real_model(run: Run) -> None:
+    status, out, _ = run("eager", "--dtype", "bfloat16", "--json")
+    told = json.loads(out)
+    assert [f for f in told["findings"] if not f["ok"]] == []
+    assert status == 0
+    assert "synchronize is honest" in {f["name"] for f in told["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["eagre"], 'no backend, scenario or sampler is called "eagre"; expected one of eager'),
+        (["eager", "--dtype", "int3"], "--dtype: \"int3\"; expected 'float32', 'bfloat16'"),
+        (["eager", "--device", "tpu"], "--device: \"tpu\"; expected 'cpu' or 'cuda'"),
+        (["eager", "--model", "huge"], 'no model is called "huge"'),
+        (["eager", "--plugin", "none.py"], "none.py: no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exits_with_2(run: Run, arguments: list[str], line: str) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_a_backend_that_cannot_run_here_says_why(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from harness.testing.fakes import FakeBackend\n"
+        "class Mine(FakeBackend):\n"
+        "    name = 'mine'\n"
+    )
+    status, _, err = run("mine", "--plugin", tmp_path / "mine.py", "--device", "cuda")
+    assert status == 2
+    assert "mine: cannot run on cuda: the fake backend waits on the CPU only; use device cpu" in err
