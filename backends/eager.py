@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.contracts import Availability, Backend, BackendOptions, StepSession
+from harness.devices import torch_runs_on
 from harness.errors import SessionError, UnavailableError
 
 if TYPE_CHECKING:
@@ -44,20 +45,7 @@ class EagerBackend(Backend):
 
     def availability(self, device: str) -> Availability:
         """Every CPU will do; a GPU must be there, and a PyTorch that can use it."""
-        if device == "cpu":
-            return Availability.yes()
-        if device != "cuda":
-            return Availability.no(f"there is no device {device}; eager runs on cpu and cuda")
-        import torch
-
-        if torch.cuda.is_available():
-            return Availability.yes()
-        if torch.version.cuda is None:
-            return Availability.no(
-                f"PyTorch {torch.__version__} is built without CUDA",
-                "pip install torch, choosing a CUDA build at https://pytorch.org/get-started",
-            )
-        return Availability.no("PyTorch finds no CUDA device", "nvidia-smi shows what there is")
+        return torch_runs_on(device)
 
     def load(self, model: Model, device: str, options: EagerOptions) -> EagerSession:
         """Bring the weights to the device.

@@ -29,12 +29,21 @@ __all__ = ["MarkdownReport"]
 
 _SPECIAL = re.compile(
     r"[\\`*{}\[\]<>#!|~$@&]"  # always
-    r"|(?<!\w)_|_(?!\w)"  # inside a word it is only an underscore
+    r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word it is only an underscore
     r"|:(?=[A-Za-z/+_])"  # https://, :emoji:
     r"|(?<=www)\."
     r"|^[-+]"
 )
-_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;", ":": "&#58;", ".": "&#46;"}
+_ESCAPES = {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+    ":": "&#58;",
+    ".": "&#46;",
+    # GitHub looks for @people and #issues after all escapes are undone; a comment keeps them apart.
+    "@": "@<!-- -->",
+    "#": "\\#<!-- -->",
+}
 
 
 class MarkdownReport(Report):
@@ -92,4 +101,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text without any meaning to Markdown or HTML: what would have one is escaped."""
-    return _SPECIAL.sub(lambda m: _ENTITIES.get(m[0], f"\\{m[0]}"), printable(text))
+    return _SPECIAL.sub(lambda m: _ESCAPES.get(m[0], f"\\{m[0]}"), printable(text))

@@ -11,10 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.arguments import JsonOption, PluginOption
+from harness.cli.complete import model_names
 from harness.contracts import Backend, Options, Sampler, Scenario
-from harness.errors import PluginError, SpecError, UnavailableError, did_you_mean
+from harness.errors import PluginError, UnavailableError, did_you_mean
 from harness.plugins import add_file, find, names
-from harness.settings import parse_setting
+from harness.spec import Source, parse_setting, spec_error
 
 if TYPE_CHECKING:
     from harness.testing import Finding
@@ -38,7 +39,9 @@ def check_plugin(
     ],
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of a backend.")] = "float32",
-    model: Annotated[str, typer.Option(help="Preset, folder, .gguf file or hf://…")] = "tiny",
+    model: Annotated[
+        str, typer.Option(help="Preset, folder, .gguf or hf://…", autocompletion=model_names)
+    ] = "tiny",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another option of the plugin's own."),
@@ -74,7 +77,7 @@ def _findings(
     opened = open_model(model)
     if name in names(Backend):
         backend = find(Backend, name)
-        options = _options(backend.Options, {"device": device, "dtype": dtype, **own})
+        options = _options(name, backend.Options, {"device": device, "dtype": dtype, **own})
         can = backend.availability(options.device)
         if not can.ok:
             raise UnavailableError(
@@ -83,7 +86,7 @@ def _findings(
         return iter_conformance(backend, options, opened, options.device)
     if name in names(Scenario):
         scenario = find(Scenario, name)
-        return iter(scenario_conformance(scenario, _options(scenario.Options, own), opened))
+        return iter(scenario_conformance(scenario, _options(name, scenario.Options, own), opened))
     if name in names(Sampler):
         return iter(sampler_conformance(find(Sampler, name)))
     known = _known()
@@ -94,21 +97,11 @@ def _findings(
     )
 
 
-def _options(kind: type[Options], given: dict[str, Any]) -> Any:
+def _options(name: str, kind: type[Options], given: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "options"
-        known = list(kind.model_fields)
-        raise SpecError(
-            f'"{first["input"]}"' if key in known else "unknown option",
-            where=key,
-            expected=first["msg"].removeprefix("Input should be ")
-            if key in known
-            else f"one of {', '.join(known)}",
-            remedy=None if key in known else did_you_mean(key, known).strip() or None,
-        ) from error
+        raise spec_error(error, Source(name, ""), (), lambda _: kind.model_fields) from error
 
 
 def _show(name: str, findings: Iterable["Finding"]) -> list["Finding"]:

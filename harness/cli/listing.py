@@ -18,6 +18,7 @@ from rich.text import Text
 from harness.cli.arguments import JsonOption, PluginOption, StoreOption
 from harness.cli.table import stdout
 from harness.contracts import Availability, Backend, Report, Sampler, Scenario
+from harness.environment.gpu import gpus
 from harness.model.presets import PRESETS
 from harness.plugins import Broken, add_file, load_all, suite_folders
 from harness.shown import number, printable, quantity
@@ -66,12 +67,22 @@ def listing(
             typer.echo("\nalso: a Hugging Face folder, a .gguf file, or hf://org/name")
 
 
+def _available(backend: Backend, device: str) -> Availability:
+    """Ask a backend, unless there is no GPU anyway: only torch knows more, and it takes seconds."""
+    if device == "cuda" and isinstance(found := gpus(), dict):
+        return Availability.no(f"no NVIDIA GPU ({found['absent']})", "harness doctor says more")
+    try:
+        return backend.availability(device)
+    except Exception as error:  # noqa: BLE001 - a third party's; it must not hide the other rows
+        return Availability.no(f"availability raised {type(error).__name__}: {error}")
+
+
 def _backends() -> Iterator[Row]:
     for name, backend in load_all(Backend).items():
         if isinstance(backend, Broken):
             yield {"name": name, "cpu": "no", "cuda": "no", "summary": backend.reason}
             continue
-        cpu, cuda = (backend.availability(device) for device in ("cpu", "cuda"))
+        cpu, cuda = (_available(backend, device) for device in ("cpu", "cuda"))
         help_needed = [_why(a) for a in (cpu, cuda) if not a.ok]
         yield {
             "name": name,
@@ -79,7 +90,7 @@ def _backends() -> Iterator[Row]:
             "cuda": _yes(cuda),
             "summary": backend.summary,
             "needs": "; ".join(dict.fromkeys(help_needed)),
-            "options": {k: f.annotation for k, f in backend.Options.model_fields.items()},
+            "options": backend.Options.model_json_schema()["properties"],
         }
 
 

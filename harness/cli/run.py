@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from harness.cli.complete import backend_names, run_ids, scenario_names, suite_names
+from harness.cli.complete import backend_names, model_names, run_ids, scenario_names, suite_names
 from harness.errors import SpecError
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def run(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Instead of the suite's models: preset, folder, .gguf or hf://…"),
+        typer.Option(
+            help="Instead of the suite's models: preset, folder, .gguf or hf://…",
+            autocompletion=model_names,
+        ),
     ] = None,
     backend: Annotated[
         list[str] | None,

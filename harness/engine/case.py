@@ -75,5 +75,7 @@ class ReferenceTask(_Task):
     seed: int
     positions: int
     """Most positions a check prompt may take, generated tokens included."""
+    dtype: str
+    """Precision of the sessions to check."""
     threads: int
     output: Path

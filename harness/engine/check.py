@@ -7,7 +7,7 @@ ties: a token counts as the reference's own where the reference has it within to
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,27 +22,61 @@ from harness.store.record import CheckRecord
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TOLERANCE", "Tolerance", "audit", "probe_synchronize", "verify_steps", "verify_stream"]
+__all__ = ["Errors", "Tolerance", "audit", "probe_synchronize", "verify_steps", "verify_stream"]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far logits are from the reference's, in standard deviations of the reference's."""
+
+    max_logit_error: float
+    mean_logit_error: float
+    """The largest, over positions, of the mean over the vocabulary."""
+    max_kl: float
+    """nats"""
+
+    @classmethod
+    def between(cls, got: NDArray[np.float32], expected: NDArray[np.float32]) -> Errors:
+        """Compare logits of one position, float32 [V] each."""
+        error = np.abs(got - expected) / _scale(expected)
+        return cls(float(error.max()), float(error.mean()), _kl(expected, got))
+
+    def worst(self, other: Errors) -> Errors:
+        """Return the larger of each."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Errors(*(max(a, b) for a, b in pairs))
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a precision may differ by; logit errors in standard deviations of the reference."""
+    """What a session's errors may be: a multiple of what eager's own are in that precision.
 
-    max_logit_error: float
-    max_kl: float
-    """nats"""
+    The multiples leave room for another order of sums, which moves the largest of a million errors
+    and the divergence of the worst position more than it moves a mean; a wrong layer, row, sign or
+    cache moves the mean by far more than two.
+    """
+
+    limit: Errors
+    tie: float
+    """How far beneath the reference's best a token may lie, in standard deviations."""
+
+    @classmethod
+    def of(cls, reference: Reference) -> Tolerance:
+        """Derive it from the distance between the reference and its twin."""
+        own = _FLOOR
+        for expected, twin in zip(reference.logits, reference.twin, strict=True):
+            for row, other in zip(expected, twin, strict=True):
+                own = own.worst(Errors.between(other, row))
+        limit = Errors(3 * own.max_logit_error, 2 * own.mean_logit_error, 5 * own.max_kl)
+        return cls(limit, tie=2 * own.max_logit_error)
 
     def as_dict(self) -> dict[str, float]:
         """As it is stored beside the figures."""
-        return {"max_logit_error": self.max_logit_error, "max_kl": self.max_kl}
+        return {**asdict(self.limit), "tie": self.tie}
 
 
-TOLERANCE = {
-    "float32": Tolerance(max_logit_error=1e-3, max_kl=1e-6),
-    "bfloat16": Tolerance(max_logit_error=0.25, max_kl=0.05),
-    "float16": Tolerance(max_logit_error=0.05, max_kl=0.005),
-}
+_FLOOR = Errors(3e-5, 5e-6, 1e-9)
+"""Float32 sums in another order differ by about this, even where a model's own happen to agree."""
 
 _LAG_SHARE = 0.2
 _LAG_FLOOR_NS = 500_000
@@ -56,11 +90,9 @@ class _Tally:
     tolerance: Tolerance
     positions: int = 0
     agreed: int = 0
-    max_error: float = 0.0
-    sum_error: float = 0.0
-    max_kl: float = 0.0
+    worst: Errors = Errors(0.0, 0.0, 0.0)
+    failures: int = 0
     detail: str = ""
-    failures: int = field(default=0)
 
     def add_logits(
         self, got: NDArray[np.float32], token: int, expected: NDArray[np.float32], place: str
@@ -69,33 +101,25 @@ class _Tally:
         if not np.isfinite(got).all():
             self._count(agreed=False, failed=f"{place}: logits are not finite")
             return
-        scale = max(float(expected.std()), 1e-12)
-        error = np.abs(got - expected) / scale
-        kl = _kl(expected, got)
-        self.max_error = max(self.max_error, float(error.max()))
-        self.sum_error += float(error.mean())
-        self.max_kl = max(self.max_kl, kl)
-        gap = _gap(expected, token, scale)
-        tie = 2 * self.tolerance.max_logit_error
+        errors, limit = Errors.between(got, expected), self.tolerance.limit
+        self.worst = self.worst.worst(errors)
         failed = ""
-        if gap > tie:
-            failed = f"{place}: made token {token}, the reference {expected.argmax()}"
-        elif error.max() > self.tolerance.max_logit_error:
-            failed = f"{place}: a logit is off by {error.max():.3g} standard deviations"
-        elif kl > self.tolerance.max_kl:
-            failed = f"{place}: KL divergence {kl:.3g} nats"
-        self._count(agreed=gap <= tie, failed=failed)
+        if errors.max_logit_error > limit.max_logit_error:
+            failed = f"{place}: a logit is off by {errors.max_logit_error:.3g} σ"
+        elif errors.mean_logit_error > limit.mean_logit_error:
+            failed = f"{place}: logits are off by {errors.mean_logit_error:.3g} σ on average"
+        elif errors.max_kl > limit.max_kl:
+            failed = f"{place}: KL divergence {errors.max_kl:.3g} nats"
+        self.add_token(token, expected, place, failed)
 
-    def add_token(self, token: int, expected: NDArray[np.float32], place: str) -> None:
-        """Compare one chosen token with the reference's logits float32 [V]."""
-        scale = max(float(expected.std()), 1e-12)
-        gap = _gap(expected, token, scale)
-        agreed = gap <= 2 * self.tolerance.max_logit_error
-        best = int(expected.argmax())
-        self._count(
-            agreed=agreed,
-            failed="" if agreed else f"{place}: token {token}, the reference says {best}",
-        )
+    def add_token(
+        self, token: int, expected: NDArray[np.float32], place: str, failed: str = ""
+    ) -> None:
+        """Compare one token with the reference's logits float32 [V]; `failed` is known already."""
+        agreed = _gap(expected, token) <= self.tolerance.tie
+        if not agreed:
+            failed = f"{place}: token {token}, the reference says {int(expected.argmax())}"
+        self._count(agreed=agreed, failed=failed)
 
     def record(self) -> CheckRecord:
         """Return the verdict."""
@@ -103,9 +127,7 @@ class _Tally:
             passed=self.failures == 0 and self.positions > 0,
             positions=self.positions,
             top1_agreement=self.agreed / max(self.positions, 1),
-            max_logit_error=self.max_error,
-            mean_logit_error=self.sum_error / max(self.positions, 1),
-            max_kl=self.max_kl,
+            **asdict(self.worst),
             tolerance=self.tolerance.as_dict(),
             detail=self.detail,
         )
@@ -118,7 +140,7 @@ class _Tally:
             self.detail = self.detail or failed
 
 
-def verify_steps(session: StepSession, batch: int, reference: Reference, dtype: str) -> CheckRecord:
+def verify_steps(session: StepSession, batch: int, reference: Reference) -> CheckRecord:
     """Check a prepared step session, teacher-forced, at the batch that will be timed.
 
     A batch holds the prompts in turn, so its rows are ragged and differ: a row that sees another's
@@ -129,7 +151,7 @@ def verify_steps(session: StepSession, batch: int, reference: Reference, dtype: 
     """
     import torch
 
-    tally = _Tally(TOLERANCE[dtype])
+    tally = _Tally(Tolerance.of(reference))
     count = len(reference.prompts)
     starts = list(range(0, count, batch))
     # At least two requests that differ, so that nothing of the first can pass for the second's.
@@ -147,13 +169,13 @@ def verify_steps(session: StepSession, batch: int, reference: Reference, dtype: 
     return tally.record()
 
 
-def verify_stream(session: StreamSession, reference: Reference, dtype: str) -> CheckRecord:
+def verify_stream(session: StreamSession, reference: Reference) -> CheckRecord:
     """Check a stream session by the tokens it makes; it has no logits to look at."""
     requests = [Request(p.prompt, len(p.forced)) for p in reference.prompts]
     made: dict[int, list[int]] = {}
     for event in session.stream(requests):
         made.setdefault(event.request, []).append(event.token)
-    tally = _Tally(TOLERANCE[dtype])
+    tally = _Tally(Tolerance.of(reference))
     for index, request in enumerate(requests):
         tokens = made.get(index, [])
         if len(tokens) != request.new_tokens:
@@ -203,16 +225,16 @@ def probe_synchronize(session: StepSession, prompt: Sequence[int], batch: int) -
 def audit(
     transcripts: Sequence[Transcript],
     scores: Sequence[NDArray[np.float32]],
-    dtype: str,
+    tolerance: Tolerance,
 ) -> CheckRecord:
     """Check tokens that were made while timed against the reference's logits at each position.
 
     Args:
         transcripts: What was asked and what came back.
         scores: Reference logits float32 [T, V] of each transcript's prompt and tokens together.
-        dtype: Precision of the session.
+        tolerance: As the session was verified with.
     """
-    tally = _Tally(TOLERANCE[dtype])
+    tally = _Tally(tolerance)
     for index, (transcript, logits) in enumerate(zip(transcripts, scores, strict=True)):
         first = len(transcript.prompt_ids) - 1
         for i, token in enumerate(transcript.token_ids):
@@ -252,11 +274,15 @@ def _padded(prompts: Sequence[CheckPrompt]) -> tuple[Tensor, Tensor]:
     return tokens, lengths
 
 
-def _gap(logits: NDArray[np.float32], token: int, scale: float) -> float:
+def _scale(logits: NDArray[np.float32]) -> float:
+    return max(float(logits.std()), 1e-12)
+
+
+def _gap(logits: NDArray[np.float32], token: int) -> float:
     """How far a token's logit lies beneath the best one, in standard deviations."""
     if not 0 <= token < len(logits):
         return float("inf")
-    return float(logits.max() - logits[token]) / scale
+    return float(logits.max() - logits[token]) / _scale(logits)
 
 
 def _kl(p_logits: NDArray[np.float32], q_logits: NDArray[np.float32]) -> float:

@@ -277,7 +277,13 @@ class _Builder:
             )
         self._cases[case.id] = case
         self._points[case.id] = points
-        self._metrics |= {m.name: m for m in measure.metrics}
+        for metric in measure.metrics:
+            if self._metrics.setdefault(metric.name, metric) != metric:
+                raise PluginError(
+                    f'defines "{metric.name}" otherwise than another scenario of the suite',
+                    where=f'scenario "{case.scenario}"',
+                    remedy="run them in suites of their own, or rename one",
+                )
         self._versions[case.scenario] = measure.version
 
     def plan(self) -> Plan:

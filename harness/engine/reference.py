@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,17 +49,21 @@ class CheckPrompt:
 
 @dataclass(frozen=True)
 class Reference:
-    """Reference logits: float32 [prompts, steps + 1, V]; row 0 is the prompt's last position."""
+    """What a session's outputs are held against."""
 
     prompts: list[CheckPrompt]
     logits: NDArray[np.float32]
+    """float32 [prompts, steps + 1, V]; row 0 is the prompt's last position."""
+    twin: NDArray[np.float32]
+    """The same positions by the same eager code in the precision to check, or, where that is
+    float32, in float64: how far apart honest arithmetic is."""
 
     def save(self, path: Path) -> None:
         """Write aside and rename, so that a killed writer leaves nothing half done."""
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
         with aside.open("wb") as file:
-            np.save(file, self.logits, allow_pickle=False)
+            np.savez(file, logits=self.logits, twin=self.twin)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -71,12 +76,12 @@ class Reference:
             SessionError: where the file cannot be read.
         """
         try:
-            logits = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(prompts, arrays["logits"], arrays["twin"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SessionError(
-                f"reference logits cannot be read: {error}", where=str(path)
+                f"reference logits cannot be read: {error}", where=str(path), remedy="delete it"
             ) from error
-        return cls(prompts, logits)
 
 
 def check_prompts(config: ModelConfig, positions: int) -> list[CheckPrompt]:
@@ -93,26 +98,32 @@ def check_prompts(config: ModelConfig, positions: int) -> list[CheckPrompt]:
     ]
 
 
-def reference_path(cache: Path, model: Model, positions: int) -> Path:
+def reference_path(cache: Path, model: Model, positions: int, dtype: str) -> Path:
     """Where the reference logits of these weights are kept."""
-    key = hashlib.sha256(f"{model.digest}/{positions}/{_VERSION}".encode()).hexdigest()[:24]
-    return cache / "reference" / f"{key}.npy"
+    identity = f"{model.digest}/{positions}/{dtype}/{_VERSION}"
+    return cache / "reference" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
 
 
-def compute(model: Model, positions: int, threads: int) -> Reference:
-    """Run the reference over the check prompts."""
+def compute(model: Model, positions: int, dtype: str, threads: int) -> Reference:
+    """Run the reference over the check prompts, and its twin in another precision."""
     prompts = check_prompts(model.config, positions)
-    rows = []
-    scores = score(model, [p.prompt + p.forced for p in prompts], threads)
-    for prompt, logits in zip(prompts, scores, strict=True):
-        rows.append(logits[len(prompt.prompt) - 1 :])
-    return Reference(prompts, np.stack(rows))
+    twin = "float64" if dtype == "float32" else dtype
+    by_dtype = {d: _at_checked_positions(model, prompts, d, threads) for d in ("float32", twin)}
+    return Reference(prompts, by_dtype["float32"], by_dtype[twin])
+
+
+def _at_checked_positions(
+    model: Model, prompts: list[CheckPrompt], dtype: str, threads: int
+) -> NDArray[np.float32]:
+    scores = score(model, [p.prompt + p.forced for p in prompts], threads, dtype)
+    checked = zip(prompts, scores, strict=True)
+    return np.stack([logits[len(prompt.prompt) - 1 :] for prompt, logits in checked])
 
 
 def score(
-    model: Model, sequences: list[tuple[int, ...]], threads: int
+    model: Model, sequences: list[tuple[int, ...]], threads: int, dtype: str = "float32"
 ) -> list[NDArray[np.float32]]:
-    """Return the reference's logits float32 [T, V] at every position of each sequence."""
+    """Return eager's logits float32 [T, V] at every position of each sequence."""
     import torch
 
     from harness.model.decoder import Decoder
@@ -120,5 +131,6 @@ def score(
 
     torch.set_num_threads(threads)
     with torch.inference_mode():
-        decoder = Decoder.from_model(model, torch.float32, torch.device("cpu"), packed=False)
+        precision = getattr(torch, dtype)
+        decoder = Decoder.from_model(model, precision, torch.device("cpu"), packed=False)
         return [decoder_score(decoder, torch.tensor(ids)).float().numpy() for ids in sequences]

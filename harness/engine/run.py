@@ -201,7 +201,9 @@ class _Engine:
         self, case: Case, positions: int, task_file: Path, log: Path
     ) -> tuple[Path, Ended | None]:
         """Have the model's reference logits; None where they are there already."""
-        path = reference_path(self._store.cache, self._plan.model(case), positions).resolve()
+        path = reference_path(
+            self._store.cache, self._plan.model(case), positions, case.dtype
+        ).resolve()
         if path.exists():
             return path, None
         self._watcher.event(PhaseStarted(name="reference"))
@@ -211,6 +213,7 @@ class _Engine:
             model=case.model,
             seed=case.model_seed,
             positions=positions,
+            dtype=case.dtype,
             threads=case.threads,
             output=path,
         )

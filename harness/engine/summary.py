@@ -88,7 +88,7 @@ def _cautions(
         if headline and figure.statistic == headline.headline and width and width > _WIDE:
             yield caution(
                 CautionKind.WIDE,
-                f"{figure.metric} is known only to ± {width:.0%}",
+                f"{figure.metric} is known only to ± {_shown(width)}",
                 metric=figure.metric,
                 point=figure.point,
             )
@@ -97,6 +97,10 @@ def _cautions(
         yield caution(
             CautionKind.TOKENS_DIFFER, "the same prompts gave other tokens in another round"
         )
+
+
+def _shown(width: float) -> str:
+    return f"{width:.0%}" if width < 10 else "more than 1000%"
 
 
 def _merged(doubts: Iterable[Caution]) -> Iterable[Caution]:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -42,6 +42,9 @@ from harness.errors import HarnessError, UnavailableError
 from harness.plugins import add_file, find
 from harness.reading import Reading
 from harness.store.record import CheckRecord, PhaseRecord, PointRecord, RoundRecord
+
+if TYPE_CHECKING:
+    from harness.engine.reference import Reference
 
 __all__ = ["main"]
 
@@ -84,7 +87,7 @@ def _reference(task: ReferenceTask, speaker: Speaker) -> int:
     speaker.say(PhaseStarted(name="reference"))
     try:
         model = open_model(task.model, seed=task.seed)
-        reference.compute(model, task.positions, task.threads).save(task.output)
+        reference.compute(model, task.positions, task.dtype, task.threads).save(task.output)
     except Exception as error:  # noqa: BLE001 - a worker has one way to fail: to say so
         traceback.print_exc()
         speaker.say(Failed(phase="reference", reason=_one_line(error)))
@@ -181,7 +184,7 @@ class _CaseWorker:
 
     def _measure(self, scenario: Scenario, session: Session) -> bool:
         """Take every point from prepare to measure; False where its outputs are wrong."""
-        from harness.engine.measure import measure_point
+        from harness.engine.measure import measure_point, primary_of
         from harness.engine.stream import StepAsStream
         from harness.stats.stopping import StoppingRule
 
@@ -192,6 +195,7 @@ class _CaseWorker:
             max_samples=run.max_samples,
             target=run.target,
             max_seconds=task.max_seconds,
+            higher_is_faster=primary_of(scenario).better == "higher",
         )
         for point in scenario.points(options, self._config):
             with self._in_phase("prepare", point.label):
@@ -233,24 +237,28 @@ class _CaseWorker:
 
     def _verify(self, session: Session, point: Point) -> CheckRecord:
         from harness.engine.check import probe_synchronize, verify_steps, verify_stream
-        from harness.engine.reference import Reference, check_prompts
 
-        prompts = check_prompts(self._config, self._task.positions)
-        reference = Reference.load(self._task.reference, prompts)
+        reference = self._reference()
         self._lag_s: float | None = None
         if isinstance(session, StepSession):
-            check = verify_steps(session, point.batch, reference, self._case.dtype)
+            check = verify_steps(session, point.batch, reference)
             if check.passed:
                 prompt = max((p.prompt for p in reference.prompts), key=len)
                 self._lag_s = probe_synchronize(session, prompt, point.batch)
             session.reset()
             return check
         assert isinstance(session, StreamSession)
-        return verify_stream(session, reference, self._case.dtype)
+        return verify_stream(session, reference)
+
+    def _reference(self) -> Reference:
+        from harness.engine.reference import Reference, check_prompts
+
+        prompts = check_prompts(self._config, self._task.positions)
+        return Reference.load(self._task.reference, prompts)
 
     def _audit(self) -> CheckRecord | None:
         """Score tokens that were made while timed with the reference, now that there is room."""
-        from harness.engine.check import audit
+        from harness.engine.check import Tolerance, audit
         from harness.engine.reference import score
         from harness.model import open_model
 
@@ -276,7 +284,7 @@ class _CaseWorker:
                 return None
             model = open_model(self._case.model, seed=self._case.model_seed)
             scores = score(model, [t.prompt_ids + t.token_ids for t in chosen], self._case.threads)
-            return audit(chosen, scores, self._case.dtype)
+            return audit(chosen, scores, Tolerance.of(self._reference()))
 
     def _ceilings(self) -> dict[str, Reading]:
         from harness.ceilings import measure_ceilings

@@ -162,4 +162,6 @@ class Cgroup:
     @staticmethod
     def _below(path: str, top: str) -> str:
         # Docker without a cgroup namespace mounts the group itself, not the root of them all.
-        return path.removeprefix(top).lstrip("/") if path.startswith(top) else path.lstrip("/")
+        top = top.rstrip("/")
+        inside = path == top or path.startswith(f"{top}/")
+        return (path.removeprefix(top) if inside else path).lstrip("/")

@@ -34,8 +34,8 @@ class FolderModel(Model):
     """`config.json` beside `model.safetensors`, or beside shards with their index."""
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
-        config = read_config(folder)
         files = _weight_files(folder)
+        config = read_config(folder)
         self._stored: dict[str, StoredTensor] = {}
         for file in files:
             self._stored |= read_header(file)
@@ -59,7 +59,7 @@ class FolderModel(Model):
         """Return one weight as stored: memory-mapped, not to be written to."""
         from safetensors import SafetensorError, safe_open
 
-        if name not in self.names():
+        if name not in self.shapes:
             raise ModelError(f'has no weight "{name}"', where=str(self.path))
         file = self._stored[name].file
         try:

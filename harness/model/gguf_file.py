@@ -74,7 +74,7 @@ class GgufModel(Model):
 
     def tensor(self, name: str) -> Tensor:
         """Return one weight: as stored where it is plain, float32 where it comes in blocks."""
-        if name not in weight_shapes(self.config):
+        if name not in self.shapes:
             raise ModelError(f'has no weight "{name}"', where=str(self.path))
         found = _read(self._header, self._header.tensors[_gguf_name(name)])
         heads = {"q_proj": self.config.heads, "k_proj": self.config.kv_heads}

@@ -37,6 +37,8 @@ _SCALARS = {
     GGUFValueType.FLOAT64: "<d",
 }
 
+_WHY = {struct.error: "its header ends too early", UnicodeDecodeError: "a name is not UTF-8 text"}
+
 
 @dataclass(frozen=True)
 class GgufTensor:
@@ -84,7 +86,7 @@ def read_gguf(file: Path) -> GgufHeader:
     try:
         metadata, tensors = _parse(_Cursor(data, 4))
     except (_DamagedError, struct.error, UnicodeDecodeError) as error:
-        why = str(error) if isinstance(error, _DamagedError) else "its header ends too early"
+        why = str(error) if isinstance(error, _DamagedError) else _WHY[type(error)]
         raise ModelError(
             f"is damaged or cut short: {why}", where=str(file), remedy="download it again"
         ) from error

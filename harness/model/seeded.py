@@ -31,7 +31,6 @@ import numpy as np
 from harness.errors import ModelError
 from harness.model.config import ModelConfig
 from harness.model.digest import digest_of
-from harness.model.layout import weight_shapes
 from harness.model.source import Model
 
 if TYPE_CHECKING:
@@ -72,13 +71,12 @@ class SeededModel(Model):
             has_tokenizer=False,
         )
         self.seed = seed
-        self._shapes = weight_shapes(config)
 
     def tensor(self, name: str) -> Tensor:
         """Return one weight, float32, made anew on every call."""
         import torch
 
-        shape = self._shapes.get(name)
+        shape = self.shapes.get(name)
         if shape is None:
             raise ModelError(f'has no weight "{name}"', where=self.name)
         offset, spread = _moments(name, shape, self.config)

@@ -32,6 +32,7 @@ class Model(ABC):
     Attributes:
         name: Short, for case ids: the preset, or the path's last part.
         config: Shapes and constants.
+        shapes: Every weight's name and shape, as `harness.model.layout` gives them.
         digest: Identity of the weights: equal digests, equal outputs.
         kind: How the weights are kept.
         path: The folder or file; None for seeded weights.
@@ -52,6 +53,7 @@ class Model(ABC):
     ) -> None:
         self.name = name
         self.config = config
+        self.shapes = weight_shapes(config)
         self.digest = digest
         self.kind = kind
         self.path = path
@@ -59,8 +61,8 @@ class Model(ABC):
         self.has_tokenizer = has_tokenizer
 
     def names(self) -> list[str]:
-        """Return the names of all weights, as `harness.model.layout` gives them."""
-        return list(weight_shapes(self.config))
+        """Return the names of all weights, in the order in which a token meets them."""
+        return list(self.shapes)
 
     @abstractmethod
     def tensor(self, name: str) -> Tensor:

@@ -26,6 +26,7 @@ __all__ = [
 _WINDOW_S = 0.1
 _REPETITIONS = 5
 _LATE_SHARE = 0.2
+_NOISE_S = 0.02
 _MIB = 2**20
 
 
@@ -62,7 +63,7 @@ def synchronize_is_honest(subject: Subject) -> str:
             f"allowed {_LATE_SHARE:.0%}"
         )
     spin_s = statistics.median(_spinning_s(max(work_s, _WINDOW_S / 2)) for _ in range(3))
-    if burnt_s > 1.25 * spin_s + _LATE_SHARE * work_s:
+    if burnt_s > _NOISE_S + 1.25 * spin_s + _LATE_SHARE * work_s:
         raise ContractBroken(
             f"{burnt_s * 1e3:.0f} ms of CPU time were burnt after synchronize() had returned, "
             f"for {work_s * 1e3:.0f} ms of work"
@@ -76,11 +77,13 @@ def synchronize_is_honest(subject: Subject) -> str:
 def _enough_decodes(session: Any, subject: Subject, context: int) -> int:
     """Return how many decodes make a window that can be told from the clock's noise."""
     decodes = 8
-    while True:
-        timed = _submit(session, subject, decodes, idle=False)
-        if timed.claimed_s + timed.read_s >= _WINDOW_S or decodes * 2 > context - 4:
-            return decodes
+    while decodes * 2 <= context - 4:
+        # The quickest of three: a try that was disturbed must not end the search.
+        tries = [_submit(session, subject, decodes, idle=False) for _ in range(3)]
+        if min(t.claimed_s + t.read_s for t in tries) >= _WINDOW_S:
+            break
         decodes *= 2
+    return decodes
 
 
 def _submit(session: Any, subject: Subject, decodes: int, *, idle: bool) -> _Timed:

@@ -190,7 +190,7 @@ def repeats_itself(subject: Subject) -> str:
         with subject.session(2, 32) as session:
             runs += [subject.follow(session, prompts, 12) for _ in range(2)]
     first = runs[0]
-    allowed = subject.tolerance.max_logit_error / 10
+    allowed = subject.tolerance.limit.max_logit_error / 10
     for place, run in zip(("again", "in a new session", "again there"), runs[1:], strict=True):
         if run.tokens != first.tokens:
             raise ContractBroken(f"other tokens for the same prompts {place}")

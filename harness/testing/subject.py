@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from harness.contracts import Backend, Session
-from harness.engine.check import TOLERANCE, Tolerance
+from harness.engine.check import Tolerance
+from harness.engine.reference import MOST_POSITIONS, compute
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,10 +74,10 @@ class Subject:
         finally:
             session.close()
 
-    @property
+    @cached_property
     def tolerance(self) -> Tolerance:
-        """What the precision may differ by."""
-        return TOLERANCE[self.options.dtype]
+        """What the precision may differ by, from eager's own error in it."""
+        return Tolerance.of(compute(self.model, MOST_POSITIONS, self.options.dtype, threads=1))
 
     def prompts(self, *lengths: int, salt: int = 0) -> list[list[int]]:
         """Return a random prompt of each length; another salt gives other prompts."""
@@ -140,7 +141,7 @@ class Subject:
     def judge_token(self, token: int, reference: Tensor, place: str) -> None:
         """Refuse a token that the reference does not have within tolerance of its best: [V]."""
         behind = float((reference.max() - reference[token]) / reference.std())
-        if behind > 2 * self.tolerance.max_logit_error:
+        if behind > self.tolerance.tie:
             raise ContractBroken(
                 f"{place}: token {token} where the reference has {int(reference.argmax())} "
                 f"({behind:.2g} standard deviations better)"
@@ -150,10 +151,11 @@ class Subject:
         """Return the largest error, relative to the reference's spread; both [V]."""
         error = float((logits - reference).abs().max() / reference.std())
         # Written so that NaN fails.
-        if not error <= self.tolerance.max_logit_error:
+        allowed = self.tolerance.limit.max_logit_error
+        if not error <= allowed:
             raise ContractBroken(
                 f"{place}: a logit is off by {error:.3g} standard deviations, "
-                f"allowed {self.tolerance.max_logit_error:g}"
+                f"allowed {allowed:.3g}"
             )
         return error
 

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from harness import ceilings
@@ -58,25 +60,32 @@ def test_a_product_rate_is_flop_per_second_and_above_plain_mm():
     assert 2 * 1024**3 / seconds < 1.5 * found.value
 
 
-def test_the_thread_count_is_used_and_then_as_before():
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """Torch computes with three threads, which no test asks for, until the test ends."""
     import torch
 
     before = torch.get_num_threads()
-    seen = []
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_the_thread_count_is_used_and_then_as_before(threads):
+    import torch
+
     with ceilings._threads(1):
-        seen.append(torch.get_num_threads())
-    assert seen == [1]
+        assert torch.get_num_threads() == 1
     read_bandwidth(threads=1, device="cpu", seconds=0.01)
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == threads
 
 
-def test_the_thread_count_is_as_before_after_an_error():
+def test_the_thread_count_is_as_before_after_an_error(threads):
     import torch
 
-    before = torch.get_num_threads()
     with pytest.raises(UnavailableError):
         gemm_rate("bool", threads=1, device="cpu")
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == threads
 
 
 def test_a_precision_that_torch_cannot_multiply_is_absent_with_the_reason():

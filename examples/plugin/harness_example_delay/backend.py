@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from backends.eager import EagerBackend
 from pydantic import Field
 
+from backends.eager import EagerBackend, EagerOptions
 from harness.contracts import Availability, Backend, StepSession
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SPIN_NS = 1_000_000
 """A sleep may end this late; the rest of a delay is spent looking at the clock."""
 
 
-class DelayedOptions(EagerBackend.Options):
+class DelayedOptions(EagerOptions):
     """Everything eager takes, and the delay."""
 
     delay_ms: float = Field(default=5.0, ge=0)

@@ -8,6 +8,7 @@ import pytest
 
 from harness import plugins
 from harness.cli.app import main
+from harness.testing.conformance import CHECKS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -50,6 +51,17 @@ def sampler_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def fake_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from harness.testing.fakes import FakeBackend\n"
+        "class Mine(FakeBackend):\n"
+        "    name = 'mine'\n"
+    )
+    return path
+
+
 def test_a_plugin_that_keeps_its_contract_exits_with_0(run: Run, sampler_file: Path) -> None:
     status, out, _ = run("good", "--plugin", sampler_file)
     assert status == 0
@@ -78,21 +90,26 @@ def test_a_scenario_is_checked_on_fakes(run: Run) -> None:
     assert "times follow the clock" in out
 
 
-@pytest.mark.slow
-def test_a_backend_is_checked_on_a_real_model(run: Run) -> None:
-    status, out, _ = run("eager", "--dtype", "bfloat16", "--json")
-    told = json.loads(out)
-    assert [f for f in told["findings"] if not f["ok"]] == []
-    assert status == 0
-    assert "synchronize is honest" in {f["name"] for f in told["findings"]}
+def test_a_backend_is_checked_on_a_real_model(run: Run, fake_file: Path) -> None:
+    status, out, _ = run("mine", "--plugin", fake_file, "--json")
+    told = {f["name"]: f for f in json.loads(out)["findings"]}
+    assert status == 3
+    assert list(told) == list(CHECKS)
+    assert told["synchronize is honest"]["ok"]
+    assert not told["tokens are correct"]["ok"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["eagre"], 'no backend, scenario or sampler is called "eagre"; expected one of eager'),
-        (["eager", "--dtype", "int3"], "--dtype: \"int3\"; expected 'float32', 'bfloat16'"),
-        (["eager", "--device", "tpu"], "--device: \"tpu\"; expected 'cpu' or 'cuda'"),
+        (["eager", "--dtype", "int3"], "eager: dtype: 'int3'; expected 'float32', 'bfloat16'"),
+        (["eager", "--device", "tpu"], "eager: device: 'tpu'; expected 'cpu' or 'cuda'"),
+        (
+            ["eager", "--set", "thread=1"],
+            "eager: thread: unknown key; expected one of device, dtype",
+        ),
+        (["latency", "--set", "new_tokens=0"], "new_tokens: 0; expected a number of tokens"),
         (["eager", "--model", "huge"], 'no model is called "huge"'),
         (["eager", "--plugin", "none.py"], "none.py: no such file"),
     ],
@@ -104,12 +121,7 @@ def test_bad_input_is_one_line_and_exits_with_2(run: Run, arguments: list[str], 
     assert err.count("\n") == 1
 
 
-def test_a_backend_that_cannot_run_here_says_why(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "from harness.testing.fakes import FakeBackend\n"
-        "class Mine(FakeBackend):\n"
-        "    name = 'mine'\n"
-    )
-    status, _, err = run("mine", "--plugin", tmp_path / "mine.py", "--device", "cuda")
+def test_a_backend_that_cannot_run_here_says_why(run: Run, fake_file: Path) -> None:
+    status, _, err = run("mine", "--plugin", fake_file, "--device", "cuda")
     assert status == 2
     assert "mine: cannot run on cuda: the fake backend waits on the CPU only; use device cpu" in err

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from harness.contracts import Backend, StepSession, Transcript
 from harness.engine import reference
-from harness.engine.check import TOLERANCE, audit, probe_synchronize, verify_steps
+from harness.engine.check import Errors, Tolerance, audit, probe_synchronize, verify_steps
 from harness.engine.reference import Reference, check_prompts
 from harness.errors import SessionError
 from harness.model import PRESETS, open_model
@@ -14,6 +14,8 @@ from harness.plugins import find
 from harness.testing.cheats import CHEATS
 
 CONFIG = PRESETS["tiny"]
+FINE = Tolerance(Errors(1e-4, 1e-5, 1e-9), tie=1e-4)
+COARSE = Tolerance(Errors(0.5, 0.1, 0.05), tie=0.3)
 
 
 def _logits(*best: int, size: int = 16) -> NDArray[np.float32]:
@@ -24,13 +26,13 @@ def _logits(*best: int, size: int = 16) -> NDArray[np.float32]:
 
 
 def test_tokens_that_the_reference_would_make_pass_the_audit() -> None:
-    record = audit([Transcript((1, 2), (3, 4))], [_logits(0, 3, 4, 9)], "float32")
+    record = audit([Transcript((1, 2), (3, 4))], [_logits(0, 3, 4, 9)], FINE)
     assert record.passed
     assert record.positions == 2
 
 
 def test_a_token_that_the_reference_would_not_make_fails_the_audit_and_is_named() -> None:
-    record = audit([Transcript((1, 2), (3, 7))], [_logits(0, 3, 4, 9)], "float32")
+    record = audit([Transcript((1, 2), (3, 7))], [_logits(0, 3, 4, 9)], FINE)
     assert not record.passed
     assert "token 1" in record.detail
     assert "7" in record.detail
@@ -40,16 +42,16 @@ def test_a_near_tie_counts_as_agreement_in_a_coarse_precision_only() -> None:
     logits = _logits(0, 3)
     logits[1, 7] = logits[1, 3] - 0.1 * logits[1].std()
     transcript = [Transcript((1, 2), (7,))]
-    assert audit(transcript, [logits], "bfloat16").passed
-    assert not audit(transcript, [logits], "float32").passed
+    assert audit(transcript, [logits], COARSE).passed
+    assert not audit(transcript, [logits], FINE).passed
 
 
 def test_nothing_to_compare_is_not_a_pass() -> None:
-    assert not audit([], [], "float32").passed
+    assert not audit([], [], FINE).passed
 
 
 def test_a_token_outside_the_vocabulary_fails() -> None:
-    assert not audit([Transcript((1,), (99,))], [_logits(3, 3)], "float32").passed
+    assert not audit([Transcript((1,), (99,))], [_logits(3, 3)], FINE).passed
 
 
 @pytest.mark.parametrize("positions", [2, 9, 30, 64])
@@ -61,8 +63,14 @@ def test_check_prompts_fit_the_positions_they_are_given(positions: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny_reference() -> Reference:
-    return reference.compute(open_model("tiny"), reference.MOST_POSITIONS, threads=1)
+def references() -> dict[str, Reference]:
+    tiny, positions = open_model("tiny"), reference.MOST_POSITIONS
+    return {d: reference.compute(tiny, positions, d, threads=1) for d in ("float32", "bfloat16")}
+
+
+@pytest.fixture(scope="module")
+def tiny_reference(references: dict[str, Reference]) -> Reference:
+    return references["float32"]
 
 
 def _eager(dtype: str = "float32") -> StepSession:
@@ -75,24 +83,31 @@ def _eager(dtype: str = "float32") -> StepSession:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("batch", [1, 3, 4, 7])
-def test_eager_passes_at_any_batch(tiny_reference: Reference, dtype: str, batch: int) -> None:
+def test_eager_passes_at_any_batch(
+    references: dict[str, Reference], dtype: str, batch: int
+) -> None:
     session = _eager(dtype)
     session.prepare(batch, reference.MOST_POSITIONS)
-    record = verify_steps(session, batch, tiny_reference, dtype)
+    record = verify_steps(session, batch, references[dtype])
     assert record.passed, record.detail
     assert record.top1_agreement == 1.0
-    assert record.max_logit_error < TOLERANCE[dtype].max_logit_error
+    assert 0 < record.max_logit_error < record.tolerance["max_logit_error"]
     session.close()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "name", ["wrong-rotary-sign", "off-by-one-layer", "rows-swapped", "first-token-cached"]
+    "name",
+    ["wrong-rotary-sign", "off-by-one-layer", "rows-swapped", "first-token-cached"],
 )
-def test_wrong_outputs_fail_before_anything_is_timed(tiny_reference: Reference, name: str) -> None:
+def test_wrong_outputs_fail_before_anything_is_timed(
+    references: dict[str, Reference], name: str, dtype: str
+) -> None:
     cheat = CHEATS[name]()
-    session = cheat.load(open_model("tiny"), "cpu", cheat.Options(threads=1))
+    options = cheat.Options.model_validate({"threads": 1, "dtype": dtype})
+    session = cheat.load(open_model("tiny"), "cpu", options)
     session.prepare(4, reference.MOST_POSITIONS)
-    record = verify_steps(session, 4, tiny_reference, "float32")
+    record = verify_steps(session, 4, references[dtype])
     assert not record.passed
     assert record.detail
     session.close()

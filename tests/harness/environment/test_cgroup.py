@@ -23,6 +23,19 @@ def test_limits_of_version_1_without_a_namespace_are_read(machine):
     assert cgroup.throttled_s() == 2.5
 
 
+def test_a_group_inside_the_one_that_is_mounted_is_found(machine):
+    # given a container whose own group (1.5 CPUs) holds another that we are in (half a CPU)
+    root = machine(
+        "docker-v1",
+        {
+            "proc/self/cgroup": "3:cpu,cpuacct:/docker/4f5ab2c0/inner\n",
+            "sys/fs/cgroup/cpu,cpuacct/inner/cpu.cfs_quota_us": "50000\n",
+            "sys/fs/cgroup/cpu,cpuacct/inner/cpu.cfs_period_us": "100000\n",
+        },
+    )
+    assert Cgroup(root).cpu_cores() == 0.5
+
+
 @pytest.mark.parametrize("name", ["graviton", "docker-v1"])
 def test_file_pages_out_of_use_count_as_left(machine, name):
     # given a limit with all but 1 GiB used, of which 1 GiB (v2) or half of one (v1) is file cache

@@ -1,4 +1,4 @@
-"""A Hugging Face folder: read as transformers wrote it, refused in one line where it is not whole."""
+"""A Hugging Face folder: read as transformers wrote it, refused in one line where it is broken."""
 
 import json
 import re
@@ -225,8 +225,11 @@ def test_a_configuration_that_is_no_object_is_refused(llama: Save, text: str) ->
     assert "config.json: is not" in refusal(folder)
 
 
-def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
-    assert "config.json: no such file; expected a folder as Hugging Face" in refusal(tmp_path)
+def test_a_folder_without_config_is_refused(llama: Save) -> None:
+    folder, _ = llama()
+    (folder / "config.json").unlink()
+
+    assert "config.json: no such file; expected a folder as Hugging Face" in refusal(folder)
 
 
 def test_a_folder_without_weights_is_refused(llama: Save) -> None:
@@ -237,6 +240,12 @@ def test_a_folder_without_weights_is_refused(llama: Save) -> None:
 
     assert "holds no weights; expected model.safetensors" in line
     assert "convert them to safetensors" in line
+
+
+def test_a_folder_that_holds_a_gguf_file_names_it(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
+
+    assert refusal(tmp_path).endswith(f"for the GGUF file in it give {tmp_path}/model.gguf")
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])

@@ -331,6 +331,13 @@ def test_a_file_cut_short_is_refused(llama: Write, keep: float) -> None:
     assert line.endswith("download it again")
 
 
+def test_a_name_that_is_no_text_is_refused(llama: Write) -> None:
+    path = llama()
+    path.write_bytes(path.read_bytes().replace(b"blk.0.ffn_up", b"blk.0.\xff\xfen_up", 1))
+
+    assert "is damaged or cut short: a name is not UTF-8 text" in refusal(path)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(at=st.integers(4, 2500), value=st.binary(min_size=1, max_size=8))
 def test_no_damage_to_the_header_leads_to_anything_but_a_refusal(

@@ -1,0 +1,1 @@
+"""The harness measured by itself, and against others."""

@@ -1,0 +1,69 @@
+"""A linear layer gives the same packed and plain, and says where it cannot be packed."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import linear
+
+from harness.model.linear import Linear, why_not_packed
+
+CPU = torch.device("cpu")
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+PACKABLE = [dtype for dtype in DTYPES if why_not_packed(dtype, CPU) is None]
+
+
+@pytest.mark.parametrize("dtype", PACKABLE)
+@settings(max_examples=60, deadline=None)
+@given(
+    out_features=st.integers(1, 130),
+    in_features=st.integers(1, 130),
+    rows=st.sampled_from([(1,), (8,), (33,), (2, 5), (1, 1)]),
+    bias=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_packed_and_plain_agree_with_a_product_in_float64(
+    dtype: torch.dtype, out_features: int, in_features: int, rows: tuple[int, ...], bias: bool,
+    seed: int,
+) -> None:  # fmt: skip
+    torch.manual_seed(seed)
+    weight = torch.randn(out_features, in_features).to(dtype)
+    offset = torch.randn(out_features).to(dtype) if bias else None
+    x = torch.randn(*rows, in_features).to(dtype)
+    exact = linear(x.double(), weight.double(), offset.double() if offset is not None else None)
+
+    with torch.inference_mode():
+        for packed in (True, False):
+            y = Linear(weight, offset, packed=packed)(x)
+
+            assert y.dtype == dtype
+            assert y.shape == (*rows, out_features)
+            error = (y.double() - exact).abs().max().item()
+            size = 1 + exact.abs().max().item()
+            assert error <= size * max(torch.finfo(dtype).eps, 1e-5)
+
+
+def test_float32_can_be_packed_wherever_pytorch_has_onednn() -> None:
+    has_onednn = torch.backends.mkldnn.is_available()
+
+    assert (why_not_packed(torch.float32, CPU) is None) == has_onednn
+
+
+def test_a_gpu_is_a_reason_not_to_pack() -> None:
+    assert why_not_packed(torch.float32, torch.device("cuda")) == "packing is for the CPU, not cuda"
+
+
+def test_a_precision_without_a_packed_product_is_a_reason_not_to_pack() -> None:
+    reason = why_not_packed(torch.float64, CPU)
+
+    assert reason is not None
+    assert "float64" in reason
+
+
+@pytest.mark.skipif(torch.float32 not in PACKABLE, reason="this PyTorch cannot pack")
+def test_a_packed_layer_keeps_no_plain_copy_of_its_weight() -> None:
+    layer = Linear(torch.randn(64, 32), packed=True)
+
+    assert layer.weight.is_mkldnn
+    assert not list(layer.buffers())
+    assert layer.weight_bytes == 64 * 32 * 4
