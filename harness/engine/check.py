@@ -51,9 +51,8 @@ class Errors:
 class Tolerance:
     """What a session's errors may be: a multiple of what eager's own are in that precision.
 
-    The multiples leave room for another order of sums, which moves the largest of a million errors
-    and the divergence of the worst position more than it moves a mean; a wrong layer, row, sign or
-    cache moves the mean by far more than two.
+    The multiples leave room for another order of sums: packed and plain products alone differ by
+    1.4 in the mean. A wrong layer, row, sign or cache moves the mean tenfold and more.
     """
 
     limit: Errors
@@ -67,7 +66,7 @@ class Tolerance:
         for expected, twin in zip(reference.logits, reference.twin, strict=True):
             for row, other in zip(expected, twin, strict=True):
                 own = own.worst(Errors.between(other, row))
-        limit = Errors(3 * own.max_logit_error, 2 * own.mean_logit_error, 5 * own.max_kl)
+        limit = Errors(3 * own.max_logit_error, 3 * own.mean_logit_error, 5 * own.max_kl)
         return cls(limit, tie=2 * own.max_logit_error)
 
     def as_dict(self) -> dict[str, float]:

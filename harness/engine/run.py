@@ -147,13 +147,12 @@ class _Engine:
         record = self._record
         record.status = "finished" if status == "finished" else "interrupted"
         record.finished_at = _now()
-        record = self._writer.finish(record)
+        # Figures first: once run.json says that the run has ended, it holds them.
         values = measured_values(Run(self._writer.path))
         for case in record.cases:
             scenario = find(Scenario, case.scenario)
             summarise(case, scenario, values)
-        self._writer.update(record)
-        return record
+        return self._writer.finish(record)
 
     def _given_up(self, case_id: str) -> bool:
         """A case that failed and never succeeded is not tried again in later rounds."""

@@ -62,21 +62,20 @@ def summarise(case: CaseRecord, scenario: Scenario, values: Measured) -> None:
         if r.status == "done"
     ]
     case.figures, doubts = figures(scenario.metrics, rounds, scenario.derive)
-    case.cautions = [*doubts, *_cautions(case, scenario.metrics, rounds)]
+    case.cautions = list(_merged([*doubts, *_cautions(case, scenario.metrics, rounds)]))
 
 
 def _cautions(
     case: CaseRecord, metrics: Sequence[Metric], rounds: Sequence[RoundSamples]
 ) -> Iterable[Caution]:
-    yield from _merged(c for r in case.rounds for c in r.cautions)
-    lost = [r for r in case.rounds if r.status == "failed" and r.failure]
-    for record in lost:
-        assert record.failure is not None
-        yield caution(
-            CautionKind.ROUND_LOST,
-            f"round {record.round} failed in {record.failure.phase}: {record.failure.reason}",
-            round=record.round,
-        )
+    for record in case.rounds:
+        yield from record.cautions
+        if record.status == "failed" and record.failure:
+            yield caution(
+                CautionKind.ROUND_LOST,
+                f"a round failed in {record.failure.phase}: {record.failure.reason}",
+                round=record.round,
+            )
     noisy = [m for m in metrics if m.primary and m.headline != "once"]
     if noisy and len(rounds) == 1:
         yield caution(
@@ -104,10 +103,13 @@ def _shown(width: float) -> str:
 
 
 def _merged(doubts: Iterable[Caution]) -> Iterable[Caution]:
-    """One line per kind, metric and point: the first message, and how often it was seen."""
+    """One line per kind and metric: the first message, and in how many other places it was seen."""
     grouped: dict[tuple[object, ...], list[Caution]] = {}
     for doubt in doubts:
-        grouped.setdefault((doubt.kind, doubt.metric, doubt.point), []).append(doubt)
+        grouped.setdefault((doubt.kind, doubt.metric), []).append(doubt)
     for same in grouped.values():
-        also = f" (and {len(same) - 1} more)" if len(same) > 1 else ""
-        yield same[0].model_copy(update={"message": same[0].message + also})
+        where = {c.point for c in same}
+        others = len(same) - 1
+        also = f" (and {others} more time{'s' if others > 1 else ''})" if others else ""
+        point = same[0].point if len(where) == 1 else None
+        yield same[0].model_copy(update={"message": same[0].message + also, "point": point})

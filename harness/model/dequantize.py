@@ -1,8 +1,9 @@
 """ggml's block formats become float32, bit for bit as the `gguf` package's reference does it.
 
-The reference works through 16 rows at a time on one core; this does a quarter of a million
-weights at a time in torch, about ten times faster, which every worker of every round gains. A row
-is a whole number of blocks; in a block, `d` scales and `m` shifts. Shapes: n blocks.
+The reference works through 16 rows at a time in NumPy; this is the same arithmetic in torch, in a
+third of the time (135 million weights of Q4_1 and Q8_0, run alternately on a busy machine: 0.35 s
+against 1.1 s), which every worker of every round gains. A row is a whole number of blocks; in a
+block, `d` scales and `m` shifts. Shapes: n blocks.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from torch import Tensor
 
 __all__ = ["BLOCK_FORMATS", "dequantize"]
 
-_WEIGHTS_AT_ONCE = (
-    1 << 18
-)  # intermediate results stay in the cache: three times faster than 1 << 20
+# As many as torch still does on the calling thread, and few enough to stay in the cache. Above it
+# each of thousands of short operations waits for every thread: on a machine with other work that
+# took 11 s where this takes 0.35 s.
+_WEIGHTS_AT_ONCE = 1 << 15
 
 
 def dequantize(data: Tensor, kind: str, shape: tuple[int, ...]) -> Tensor:

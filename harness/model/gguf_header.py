@@ -1,9 +1,9 @@
 """What a GGUF file says it holds: metadata and where each tensor lies. Reads no weights.
 
 The format's numbers come from the `gguf` package. Its `GGUFReader` is not used: it makes several
-NumPy arrays per string, which takes over a second for a vocabulary of 49,000 words and five for
-one of 128,000, in every worker; and it follows the lengths of a damaged file without looking
-where they lead. Here every length is held against the file before it is used.
+NumPy arrays per string, which for a vocabulary of 49,000 words takes 2 s against 0.04 s, in
+every worker; and it follows the lengths of a damaged file without looking where they lead. Here
+every length is held against the file before it is used.
 """
 
 from __future__ import annotations

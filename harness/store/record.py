@@ -57,7 +57,7 @@ class CheckRecord(_Record):
     positions: int
     """Positions compared, teacher-forced."""
     top1_agreement: float
-    """Share of positions whose arg-max is the reference's, ties within tolerance counted as equal."""
+    """Share of positions whose arg-max is the reference's; ties within tolerance count as equal."""
     max_logit_error: float
     """Largest absolute difference of a logit, relative to the reference's standard deviation."""
     mean_logit_error: float

@@ -154,8 +154,7 @@ class Subject:
         allowed = self.tolerance.limit.max_logit_error
         if not error <= allowed:
             raise ContractBroken(
-                f"{place}: a logit is off by {error:.3g} standard deviations, "
-                f"allowed {allowed:.3g}"
+                f"{place}: a logit is off by {error:.3g} standard deviations, allowed {allowed:.3g}"
             )
         return error
 
