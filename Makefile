@@ -35,7 +35,7 @@ demo-real: $(SMOLLM2)  ## the same suite on the real SmolLM2-135M-Instruct
 test: lint types contracts unit  ## everything CI asks: lint, types, import contracts, tests
 
 unit: $(STAMP)  ## the tests alone
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## ruff: lint and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.errors import ModelError
 from harness.model.config import ModelConfig
 from harness.model.dequantize import BLOCK_FORMATS, dequantize
@@ -166,7 +168,7 @@ def _read(header: GgufHeader, tensor: GgufTensor) -> Tensor:
             offset=tensor.start,
         )
         return flat.view(tensor.shape)
-    raw = torch.frombuffer(header.data, dtype=torch.uint8, count=tensor.nbytes, offset=tensor.start)
+    raw = np.frombuffer(header.data, np.uint8, count=tensor.nbytes, offset=tensor.start)
     return dequantize(raw, tensor.type, tensor.shape)
 
 
