@@ -52,6 +52,8 @@ class _Task(BaseModel):
     parent_pid: int
     """The worker ends when this process does."""
     plugin_files: list[Path] = []
+    cache: Path | None = None
+    """Where plugins keep what can be made again; None leaves it to the environment."""
 
 
 class Task(_Task):

@@ -169,6 +169,7 @@ class _Engine:
             task = Task(
                 parent_pid=os.getpid(),
                 plugin_files=self._plugin_files,
+                cache=self._store.cache.resolve(),
                 case=case,
                 round=number,
                 run=self._plan.suite.run,

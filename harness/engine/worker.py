@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from harness.cache import CACHE_VARIABLE
 from harness.cautions import Caution, CautionKind, caution
 from harness.contracts import (
     Backend,
@@ -63,6 +64,8 @@ def main() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     task = TypeAdapter(Task | ReferenceTask).validate_json(text)
+    if task.cache is not None:
+        os.environ[CACHE_VARIABLE] = str(task.cache)
     by_hand = given.answers is None
     if not by_hand:
         _end_with(task.parent_pid)

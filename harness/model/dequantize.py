@@ -1,8 +1,9 @@
-"""ggml's block formats become float32, by the `gguf` package, handed to it in pieces of a good size.
+"""ggml's block formats become float32, by the `gguf` package, in pieces of a good size.
 
 The package works through 16 rows at a time, which for narrow matrices is mostly overhead. Blocks do
-not know rows, so here they come as single rows of a quarter of a million weights, as many as stay in
-the cache: 0.20 s of CPU instead of 0.37 for SmolLM2's 135 million, and no large intermediate arrays.
+not know rows, so here they come as single rows of a quarter of a million weights, as many as stay
+in the cache: 0.20 s of CPU instead of 0.37 for SmolLM2's 135 million, and no large intermediate
+arrays.
 """
 
 from __future__ import annotations

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["DelayedBackend", "DelayedOptions", "DelayedSession"]
 
 
-_SPIN_NS = 1_000_000
-"""How long before its end a wait stops sleeping."""
-
-
 class DelayedOptions(EagerOptions):
     """Everything eager takes, and the delay."""
 
@@ -100,9 +96,8 @@ class DelayedSession(StepSession):
 
 
 def _wait(duration_ns: int) -> None:
-    # Sleeping alone would end some 0.1 ms late; looking at the clock at the end is exact.
+    # It looks at the clock and never sleeps. The next token finds cold caches either way; after a
+    # sleep it took 0.28 ms longer, after this 0.08 ms (model tiny, 8 rounds, 5 ms declared).
     end_ns = time.monotonic_ns() + duration_ns
-    if duration_ns > _SPIN_NS:
-        time.sleep((duration_ns - _SPIN_NS) / 1e9)
     while time.monotonic_ns() < end_ns:
         pass
