@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -43,7 +44,7 @@ def doctor(
     """Say what works on this machine, what does not, and the command that would help."""
     for path in plugin or ():
         add_file(path)
-    findings = list(_findings(store))
+    findings = list(_findings(store, plugin or []))
     if json:
         typer.echo(json_.dumps({"findings": [asdict(finding) for finding in findings]}, indent=1))
         return
@@ -56,11 +57,12 @@ def doctor(
     )
 
 
-def _findings(store: Path) -> Iterator[Finding]:
+def _findings(store: Path, plugins: list[Path]) -> Iterator[Finding]:
     yield _python()
     yield _torch()
     yield from _backends()
     yield from _gpus()
+    yield from _samplers(plugins)
     yield from machine_findings()
     yield _clock()
     yield _store(store)
@@ -119,6 +121,42 @@ def _gpus() -> Iterator[Finding]:
         memory = quantity(size, "bytes") if isinstance(size, int) else "memory unknown"
         finding = f"{known['name']}, {memory}, driver {known['driver']}"
         yield Finding(f"GPU {number}", "ok", finding)
+
+
+def _samplers(plugins: list[Path]) -> Iterator[Finding]:
+    """Open every sampler where it works, in a process of its own, and say what it reads."""
+    from harness.telemetry.beside import Beside
+    from harness.telemetry.process import SamplingTask
+
+    task = SamplingTask(parent_pid=os.getpid(), hz=1, plugin_files=[p.resolve() for p in plugins])
+    with tempfile.TemporaryDirectory(prefix="harness-doctor-") as folder:
+        beside = Beside(task, Path(folder) / "readings", Path(folder) / "log")
+        beside.stop()
+    if beside.header is None:
+        yield Finding("samplers", "missing", beside.problem or "the sampler process says nothing")
+        return
+    timely = "not permitted" not in beside.header.priority
+    yield Finding(
+        "sampler process",
+        "ok" if timely else "note",
+        beside.header.priority,
+        None if timely else "ulimit -r 1: readings then come in time beside busy cores",
+    )
+    for sampler in beside.header.samplers:
+        if not sampler.ok:
+            reason = sampler.reason or "gives no reason"
+            yield Finding(f"sampler {sampler.name}", "missing", reason, sampler.remedy)
+            continue
+        here = sum(q.reason is None for q in sampler.quantities)
+        absent: dict[str, list[str]] = {}
+        for q in sampler.quantities:
+            if q.reason:
+                absent.setdefault(q.reason, []).append(" ".join(filter(None, q.key)))
+        lacks = [f"{', '.join(names)} ({reason})" for reason, names in absent.items()]
+        said = "; ".join(
+            [f"{here} quantities", *(["without " + "; ".join(lacks)] if lacks else [])]
+        )
+        yield Finding(f"sampler {sampler.name}", "ok", said)
 
 
 def _clock() -> Finding:

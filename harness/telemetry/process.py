@@ -3,8 +3,8 @@
 It opens the samplers, says what they read, and reads them until it is told to stop or the harness
 is gone. By hand, without the two pipes, it writes to stdout until Ctrl-C.
 
-Commands are lines: `follow PID`, `follow` (no worker), `phase`, `mark N` and `stop`; each of them
-reads everything once, and a mark is answered by N once all readings before it are written.
+Commands are lines: `follow PID`, `follow` (no worker), `mark N` and `stop`; each of them reads
+everything once, and a mark is answered by N once all that was read until then is written.
 """
 
 from __future__ import annotations
