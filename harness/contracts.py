@@ -44,7 +44,6 @@ __all__ = [
     "Session",
     "StepSession",
     "StreamSession",
-    "Tier",
     "TokenEvent",
     "Transcript",
     "Watched",

@@ -23,7 +23,6 @@ PUBLIC = {
         "Session",
         "StepSession",
         "StreamSession",
-        "Tier",
         "TokenEvent",
         "Transcript",
         "Watched",
