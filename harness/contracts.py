@@ -114,6 +114,14 @@ class Backend(ABC):
             UnavailableError: where `options` ask for what this machine lacks.
         """
 
+    def load_uncaptured(self, model: Model, device: str, options: Any) -> Session:
+        """Load what `harness doctor --capture` looks at; by default what `load` returns.
+
+        A backend that captures returns here, on any device, a session whose `fixed_step` is the
+        work that it would capture.
+        """
+        return self.load(model, device, options)
+
 
 class Session(ABC):
     """A backend loaded with a model. Used by one thread, prepared before use, closed after."""
@@ -173,6 +181,14 @@ class StepSession(Session):
     @abstractmethod
     def synchronize(self) -> None:
         """Return only when all submitted work is complete."""
+
+    def fixed_step(self) -> Callable[[], None] | None:
+        """Return one decode with all shapes fixed at what was prepared, as a CUDA graph holds it.
+
+        It reads and writes what the session holds, in place, and may be called as soon as the
+        session is prepared. For `harness doctor --capture`; None where there is no such step.
+        """
+        return None
 
 
 @dataclass(frozen=True)

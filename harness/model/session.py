@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.contracts import StepSession
@@ -117,6 +117,19 @@ class DecoderSession(StepSession):
 
         if self.loaded().device.type == "cuda":
             torch.cuda.synchronize()
+
+    def fixed_step(self) -> Callable[[], None] | None:
+        """Return the step over all positions of the context, as a graph would hold it."""
+        import torch
+
+        decoder, state = self.loaded(), self.prepared()
+
+        def fixed() -> None:
+            state.span = state.context
+            with torch.inference_mode():
+                self.step(decoder, state)
+
+        return fixed
 
     def close(self) -> None:
         """Drop weights and state, and hand the freed pages back to the system."""
