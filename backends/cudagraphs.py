@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -125,7 +125,9 @@ class CudaGraphsSession(DecoderSession):
         self._all_buckets = buckets
         self._new_runtime = runtime
         self._graphs: dict[int, Graph] = {}
+        self._graph: Graph | None = None
         self._whole: State | None = None
+        self._batch = 0
         self._steps = self._replays = 0
         self._captured: dict[str, Any] = {}
 
@@ -148,8 +150,8 @@ class CudaGraphsSession(DecoderSession):
         except Exception:
             self._release()  # what is half captured must not be replayed
             raise
-        self._forget_all()
-        self._state = self._whole.rows(batch)
+        self._batch = batch
+        self._use(batch)
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Process prompts [B, T], B up to the prepared batch; return the first tokens, int64 [B].
@@ -157,11 +159,9 @@ class CudaGraphsSession(DecoderSession):
         Raises:
             SessionError: where the prompts do not fit what was prepared.
         """
-        state, rows = self.prepared(), tokens.shape[0]
-        assert self._whole is not None
-        if rows != state.batch and 0 < rows <= self._whole.batch:
-            self._forget_all()
-            self._state = self._whole.rows(rows)
+        rows = tokens.shape[0]
+        if rows != self.prepared().batch and 0 < rows <= self._batch:
+            self._use(rows)
         return super().prefill(tokens, lengths)
 
     def read_prompts(self, decoder: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> None:
@@ -173,8 +173,9 @@ class CudaGraphsSession(DecoderSession):
 
     def step(self, decoder: Decoder, state: State) -> None:
         """Replay the graph of the smallest bucket that holds the rows."""
-        del decoder
-        self._graphs[self._bucket(state.batch)].replay()
+        del decoder, state
+        assert self._graph is not None
+        self._graph.replay()
         self._replays += 1
 
     def decode(self) -> Tensor:
@@ -238,31 +239,33 @@ class CudaGraphsSession(DecoderSession):
             state.positions.zero_()
             return runtime.capture(work)
 
-    def _forget_all(self) -> None:
-        """Zero every row as far as any graph has written: what was captured left its traces."""
+    def _use(self, rows: int) -> None:
+        """Work on so many rows from now on; what captures and other rows have left is zeroed."""
         assert self._whole is not None
         self._whole.span = self._whole.context
         self._whole.reset()
+        self._state = self._whole.rows(rows)
+        self._graph = self._graphs[self._bucket(rows)]
 
     def _release(self) -> None:
         for graph in self._graphs.values():
             graph.release()
         self._graphs.clear()
-        self._whole = self._state = None
+        self._whole = self._state = self._graph = None
         self._captured = {}
 
 
 class CudaRuntime(GraphRuntime):
     """CUDA's own graphs: one side stream, one private pool of PyTorch's allocator."""
 
-    name = "cuda"
+    name: ClassVar[str] = "cuda"
 
     def __init__(self, device: torch.device) -> None:
         import torch
 
-        self._cuda = torch.cuda
-        self._stream = torch.cuda.Stream(device)
-        self._pool = torch.cuda.graph_pool_handle()
+        self._cuda: Any = torch.cuda  # parts of it have no types
+        self._stream = self._cuda.Stream(device)
+        self._pool = self._cuda.graph_pool_handle()
 
     def warm_up(self, work: Callable[[], None]) -> None:
         """Run on the side stream; wait for the end, so that errors show here."""

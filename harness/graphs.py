@@ -1,11 +1,13 @@
 """What capturing and replaying needs of a device: the seam between a backend and CUDA.
 
-Two kinds exist: CUDA's own, in the backend `cudagraphs`, and `harness.testing.TapeRuntime`, which
-keeps the same rules on a CPU and makes their breach visible. It must not know what is captured.
+Two kinds exist: CUDA's own, in the backend `cudagraphs`, and the tape in `harness.testing.tape`,
+which keeps the same rules on a CPU and makes their breach visible. It must not know what is
+captured.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 __all__ = ["Graph", "GraphRuntime"]
 
@@ -29,7 +31,7 @@ class GraphRuntime(ABC):
     the same pool; what must last is copied into tensors that were there before.
     """
 
-    name: str
+    name: ClassVar[str]
     """Of the kind, for the record."""
 
     @abstractmethod

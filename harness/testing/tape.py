@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from harness.graphs import Graph, GraphRuntime
 
-__all__ = ["TapeRuntime", "waits_for_the_device"]
+__all__ = ["TapeRuntime", "in_parts", "needs_values"]
 
 _INTEGER_POISON = -(2**30) + 1
 """As an index it is out of range, as a token it is none."""
@@ -38,15 +38,32 @@ _INDEXING = (
 )
 
 
-def waits_for_the_device(operation: Any, args: tuple[Any, ...]) -> bool:
-    """Whether an aten operation needs a value on the host, which no capture can give it."""
+def needs_values(operation: Any, args: tuple[Any, ...]) -> str | None:
+    """Say for what an aten operation needs values on the host, which no capture can give it.
+
+    Returns:
+        `waits` for a value, `shape` for a shape that depends on data, or None.
+    """
     if operation in _INDEXING:
         # Tagged as if their shapes always depended on data; they do where a mask chooses.
         masks = any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
         # One value is filled in behind a mask; of more, it must be known how many are wanted.
-        return masks and (operation is _INDEXING[0] or args[2].numel() > 1)
-    needs = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-    return bool(needs & set(operation.tags))
+        chooses = masks and (operation is _INDEXING[0] or args[2].numel() > 1)
+        return "shape" if chooses else None
+    if torch.Tag.dynamic_output_shape in operation.tags:
+        return "shape"
+    return "waits" if torch.Tag.data_dependent_output in operation.tags else None
+
+
+def in_parts(mode: TorchDispatchMode, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Run an operation that is made of others as those others, or return NotImplemented.
+
+    In inference mode they arrive whole, and what they are made of would not be seen.
+    """
+    if func.namespace != "aten" or not func._can_decompose():
+        return NotImplemented
+    with mode:
+        return func.decompose(*args, **kwargs)
 
 
 class TapeRuntime(GraphRuntime):
@@ -145,11 +162,11 @@ class _Tape(Graph):
         self._calls = None
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
     """Runs what is called and writes it down."""
 
     def __init__(self, pool: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self.calls: list[_Call] = []
         self._pool = pool
         self._made = {made.untyped_storage()._cdata for made in pool}
@@ -164,7 +181,10 @@ class _Recorder(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if waits_for_the_device(func, args):
+        parts = in_parts(self, func, args, kwargs)
+        if parts is not NotImplemented:
+            return parts
+        if needs_values(func, args):
             raise RuntimeError(f"{func} is not permitted while capturing: it waits for the device")
         recorded_args = tree_map_only(Tensor, self._recorded, args)
         recorded_kwargs = tree_map_only(Tensor, self._recorded, kwargs)
@@ -188,7 +208,8 @@ class _Recorder(TorchDispatchMode):
         storage = tensor.untyped_storage()
         if storage._cdata in self._made:
             return tensor.detach()
-        known = self._before.setdefault(storage._cdata, StorageWeakRef(storage))
+        weak = StorageWeakRef(storage)  # type: ignore[no-untyped-call]  # PyTorch's
+        known = self._before.setdefault(storage._cdata, weak)
         shape, stride = tuple(tensor.shape), tuple(tensor.stride())
         return _Address(known, int(tensor.storage_offset()), shape, stride, tensor.dtype)
 
@@ -211,7 +232,8 @@ class _Recorder(TorchDispatchMode):
             for tensor in _tensors(given):
                 storage = tensor.untyped_storage()
                 if storage._cdata in self._before and storage._cdata not in self._overwritten:
-                    self._overwritten[storage._cdata] = storage.clone()
+                    kept = storage.clone()  # type: ignore[no-untyped-call]  # PyTorch's
+                    self._overwritten[storage._cdata] = kept
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """CUDA graphs, by tape where there is no GPU: what they compute, and the three known mistakes."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -173,6 +174,15 @@ def test_fewer_rows_than_prepared_use_a_smaller_bucket(decoder: Decoder, rows: i
     assert same_as_eager(session, eager(decoder, batch=rows))
 
 
+def test_more_rows_than_prepared_are_an_error_though_the_bucket_would_hold_them(
+    decoder: Decoder,
+) -> None:
+    session = prepared(decoder, batch=3)
+
+    with pytest.raises(SessionError, match=r"\[4, 5\] do not fit"):
+        session.prefill(PROMPTS[[0, 1, 2, 0]], LENGTHS[[0, 1, 2, 0]])
+
+
 def test_rows_that_fill_the_bucket_never_pass_the_caches_end(decoder: Decoder) -> None:
     session = prepared(decoder, batch=3, context=8)
     assert session._whole is not None
@@ -257,15 +267,18 @@ class FallsBack(CudaGraphsSession):
     """Runs operation by operation where capture fails, and says nothing."""
 
     def _capture_all(self, whole: State) -> None:
-        try:
+        with contextlib.suppress(SessionError):
             super()._capture_all(whole)
-        except SessionError:
-            self._graphs.clear()
+
+    def _use(self, rows: int) -> None:
+        with contextlib.suppress(KeyError):
+            super()._use(rows)
 
     def step(self, decoder: Decoder, state: State) -> None:
-        if self._graphs:
-            return super().step(decoder, state)
-        return DecoderSession.step(self, decoder, state)
+        if self._graph:
+            super().step(decoder, state)
+        else:
+            DecoderSession.step(self, decoder, state)
 
 
 class NoCapture(TapeRuntime):
