@@ -12,6 +12,8 @@ import pytest
 import typer.main
 
 from harness.cli.app import app
+from harness.engine.plan import make_plan
+from harness.spec import read_suite
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,6 +45,23 @@ def test_a_command_in_a_document_is_one_that_the_program_takes(arguments: list[s
         command = command.commands[name]
     if "--help" not in rest:
         command.make_context(name, rest).close()
+
+
+SUITES = [
+    pytest.param(block, id=f"{document.relative_to(ROOT)}-{number}")
+    for document in DOCUMENTS
+    for number, block in enumerate(
+        re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.S | re.M)
+    )
+    if "[[model]]" in block
+]
+
+
+@pytest.mark.parametrize("text", SUITES)
+def test_a_suite_in_a_document_can_be_planned(text: str, tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(text)
+    suite, source = read_suite(tmp_path / "suite.toml")
+    assert make_plan(suite, source).cases
 
 
 @pytest.mark.slow
