@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
@@ -222,16 +223,14 @@ class CudaGraphsSession(DecoderSession):
             "pool_bytes": runtime.pool_bytes(),
         }
 
+    def _work(self, state: State) -> None:
+        """Do what is captured: the step that all backends share."""
+        super().step(self.loaded(), state)
+
     def _capture(self, runtime: GraphRuntime, state: State) -> Graph:
         import torch
 
-        from harness.model.decoder import step
-
-        decoder = self.loaded()
-
-        def work() -> None:
-            step(decoder, state)
-
+        work = partial(self._work, state)
         with torch.inference_mode():
             for _ in range(_WARM_UPS):
                 state.positions.zero_()  # each warm-up moved them, and the context may be short

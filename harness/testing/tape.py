@@ -92,6 +92,7 @@ class TapeRuntime(GraphRuntime):
                 work()
         finally:
             recorder.undo()
+        recorder.settle_numbers()
         self.poison()
         return _Tape(recorder.calls, self)
 
@@ -111,7 +112,7 @@ class TapeRuntime(GraphRuntime):
                     made.fill_(max(_INTEGER_POISON, torch.iinfo(made.dtype).min))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Address:
     """A tensor from before the capture, as a graph knows it: a place, not an owner."""
 
@@ -120,8 +121,12 @@ class _Address:
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
+    number: Tensor | None = None
+    """Its value, where it was a Python number that PyTorch wrapped: a kernel's own argument."""
 
     def tensor(self) -> Tensor:
+        if self.number is not None:
+            return self.number
         storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)
         if storage is None:
             raise RuntimeError(
@@ -171,6 +176,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch'
         self._pool = pool
         self._made = {made.untyped_storage()._cdata for made in pool}
         self._before: dict[int, StorageWeakRef] = {}
+        self._numbers: list[_Address] = []
         self._overwritten: dict[int, torch.UntypedStorage] = {}
 
     def __torch_dispatch__(
@@ -195,6 +201,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch'
             self.calls.append(_Call(func, recorded_args, recorded_kwargs, made))
         return out
 
+    def settle_numbers(self) -> None:
+        """Tell numbers that PyTorch wrapped, gone by now, from tensors of one number."""
+        for address in self._numbers:
+            if not address.storage.expired():  # type: ignore[no-untyped-call]  # PyTorch's
+                address.number = None
+
     def undo(self) -> None:
         """Put back what the recorded work wrote to memory from before."""
         for key, content in self._overwritten.items():
@@ -211,7 +223,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch'
         weak = StorageWeakRef(storage)  # type: ignore[no-untyped-call]  # PyTorch's
         known = self._before.setdefault(storage._cdata, weak)
         shape, stride = tuple(tensor.shape), tuple(tensor.stride())
-        return _Address(known, int(tensor.storage_offset()), shape, stride, tensor.dtype)
+        address = _Address(known, int(tensor.storage_offset()), shape, stride, tensor.dtype)
+        if tensor.dim() == 0:
+            address.number = tensor.detach().clone()
+            self._numbers.append(address)
+        return address
 
     def _adopt(self, tensor: Tensor) -> Tensor | None:
         """Return the tensor where it is new memory, which is the pool's from now on."""

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from backends.cudagraphs import CudaGraphsBackend, CudaGraphsOptions, CudaGraphsSession
 from harness.contracts import Availability
+from harness.engine.plan import make_plan
 from harness.errors import SessionError, UnavailableError
 from harness.graphs import Graph
 from harness.model import open_model
 from harness.model.decoder import Decoder, State
 from harness.model.session import DecoderSession
+from harness.spec import read_suite
 from harness.testing import checks_for, examine
 from harness.testing.tape import TapeRuntime
 
@@ -110,6 +113,21 @@ def test_it_never_runs_anything_in_place_of_a_missing_gpu(device: str) -> None:
 
     with pytest.raises(UnavailableError, match="cudagraphs: "):
         CudaGraphsBackend().load(open_model("tiny"), device, options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_a_suite_that_asks_for_it_says_why_it_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        '[[model]]\nname = "tiny"\n[[backend]]\nname = "eager"\n'
+        '[[backend]]\nname = "cudagraphs"\n[[scenario]]\nname = "latency"\n'
+    )
+
+    cases = {case.backend: case for case in make_plan(*read_suite(path)).cases}
+
+    assert cases["eager"].unavailable is None
+    assert cases["cudagraphs"].device == "cuda"
+    assert "CUDA" in str(cases["cudagraphs"].unavailable)
 
 
 def test_it_asks_for_a_gpu_unless_told() -> None:
@@ -242,22 +260,9 @@ class StaleInput(CudaGraphsSession):
 class OutputInPool(CudaGraphsSession):
     """Hands out logits that lie in the graphs' pool: the next capture or replay takes them."""
 
-    def _capture(self, runtime: Any, state: State) -> Graph:
-        outputs: list[Tensor] = []
-
-        class Kept(type(runtime)):  # type: ignore[misc]
-            def capture(self, work: Any) -> Graph:
-                def keeping() -> None:
-                    work()
-                    outputs[:] = [state.logits * 1]
-
-                return runtime.capture(keeping)
-
-            warm_up = staticmethod(runtime.warm_up)
-
-        graph = super()._capture(Kept(), state)
-        self._output = outputs[0]
-        return graph
+    def _work(self, state: State) -> None:
+        super()._work(state)
+        self._output = state.logits * 1
 
     def logits(self) -> Tensor:
         return self._output[: self.prepared().batch].clone()

@@ -52,6 +52,25 @@ def test_an_input_that_was_replaced_is_not_seen(runtime: TapeRuntime):
     assert result.tolist() == first.tolist() == [0.0]
 
 
+def test_a_python_number_is_an_argument_and_no_memory(runtime: TapeRuntime):
+    source, result = torch.tensor([1.0, -1.0]), torch.zeros(2)
+    graph = runtime.capture(lambda: result.copy_(torch.where(source > 0, source, 7.0)))
+
+    graph.replay()
+
+    assert result.tolist() == [1.0, 7.0]
+
+
+def test_a_tensor_of_one_number_is_memory(runtime: TapeRuntime):
+    factor, result = torch.tensor(2.0), torch.zeros(1)
+    graph = runtime.capture(lambda: result.copy_(factor * 3))
+
+    factor.fill_(5.0)
+    graph.replay()
+
+    assert result.tolist() == [15.0]
+
+
 def test_an_input_that_was_freed_is_an_error(runtime: TapeRuntime):
     holder, result = [torch.zeros(1)], torch.zeros(1)
     graph = runtime.capture(lambda: result.copy_(holder[0]))
