@@ -171,6 +171,7 @@ def _result(
             steady="exact" if point.once else steady.verdict,
             stopped=stopped,
             half_width=half_width,
+            iterations_ns=series.starts_ns,
         ),
         samples=samples,
         quiet=quiet,

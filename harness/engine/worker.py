@@ -126,6 +126,7 @@ class _CaseWorker:
             gone = isinstance(error, UnavailableError)
             self._speaker.say(Failed(phase=self._phase, reason=_one_line(error), unavailable=gone))
             return 1
+        self._speaker.say(PhaseStarted(name="end"))  # whoever watches may read once more
         self._speaker.say(Result(record=record, samples=self._samples))
         return 0
 

@@ -18,10 +18,16 @@ __all__ = [
     "CheckRecord",
     "Failure",
     "Figure",
+    "Gap",
     "PhaseRecord",
+    "PhaseTelemetry",
     "PointRecord",
+    "QuantityRecord",
     "RoundRecord",
+    "RoundTelemetry",
     "RunRecord",
+    "SamplerProcess",
+    "SamplerRecord",
     "Utilization",
 ]
 
@@ -102,6 +108,111 @@ class PointRecord(_Record):
     """Relative half-width of the primary metric within this process when it ended."""
     lag_s: float | None = None
     """Time that reading results took after the session said it had synchronized."""
+    iterations_ns: list[int] = Field(default_factory=list)
+    """When each iteration began, and when the last one ended, on the phases' clock."""
+    disturbed: int = 0
+    """Iterations that the machine disturbed, after warm-up."""
+    dropped: int = 0
+    """Those among them whose samples are marked `disturbed` and count in no figure."""
+
+
+class Gap(_Record):
+    """Ticks that passed without a reading."""
+
+    from_ns: int
+    to_ns: int
+    ticks: int
+
+
+class RoundTelemetry(_Record):
+    """How well the machine was watched during one round."""
+
+    hz: float
+    """Readings asked for per second."""
+    ticks: int
+    """Ticks that were read."""
+    missed: int
+    """Ticks that passed without a reading."""
+    late: int
+    """Readings made more than 2 ms after they were due."""
+    gaps: list[Gap] = Field(default_factory=list)
+    problem: str | None = None
+    """Why there are no readings, or not to the end."""
+
+
+class QuantityRecord(_Record):
+    """What one quantity was during a phase, over all rounds of a case."""
+
+    source: str
+    """The sampler."""
+    device: str
+    quantity: str
+    unit: str
+    kind: Literal["gauge", "counter", "state"]
+    n: int
+    """Readings within the phase."""
+    mean: float | None = None
+    """Of a gauge: over time, straight between readings."""
+    lowest: float | None = None
+    highest: float | None = None
+    total: float | None = None
+    """Of a counter: by how much it grew, edges interpolated."""
+    bound: float | None = None
+    """The mean or total is off by no more than this, if between two readings a gauge stays between
+    their values and a counter does not fall."""
+    reason: str | None = None
+    """Why there is no value."""
+
+
+class PhaseTelemetry(_Record):
+    """What the machine did during one phase, over all rounds of a case."""
+
+    phase: str
+    point: str = ""
+    rounds: int
+    """Rounds that it was watched in."""
+    seconds: float
+    """Of all these rounds together."""
+    missed: int
+    """Ticks without a reading."""
+    rate_hz: float
+    """Readings per second that were reached."""
+    quantities: list[QuantityRecord] = Field(default_factory=list)
+
+
+class SamplerRecord(_Record):
+    """One sampler: whether it works here, and what it cannot read."""
+
+    name: str
+    ok: bool
+    reason: str | None = None
+    """Why it does not work here."""
+    remedy: str | None = None
+    quantities: int = 0
+    """How many it reads."""
+    absent: dict[str, str] = Field(default_factory=dict)
+    """Device and name of each quantity that is not here, and why."""
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class SamplerProcess(_Record):
+    """The process that watched the machine; a resumed run had several."""
+
+    hz: float
+    pid: int | None = None
+    priority: str = ""
+    """How the scheduler treats it."""
+    cores: list[int] | None = None
+    """The cores it is kept on; None where none is left over by the workers."""
+    samplers: list[SamplerRecord] = Field(default_factory=list)
+    ticks: int | None = None
+    missed: int | None = None
+    cpu_s: float | None = None
+    """What it has used itself."""
+    problem: str | None = None
+    """Why it did not start, or ended early."""
+    idle: PhaseTelemetry | None = None
+    """The machine before the first worker started."""
 
 
 class RoundRecord(_Record):
@@ -132,6 +243,10 @@ class RoundRecord(_Record):
     facts: dict[str, Any] = Field(default_factory=dict)
     """What the backend wanted recorded."""
     cautions: list[Caution] = Field(default_factory=list)
+    telemetry: RoundTelemetry | None = None
+    """How well the machine was watched; None where it was not."""
+    attempts: int = 1
+    """How often it was measured; a disturbed round may be repeated, and the last one counts."""
 
 
 class Utilization(_Record):
@@ -168,6 +283,8 @@ class CaseRecord(_Record):
     figures: list[Figure] = Field(default_factory=list)
     cautions: list[Caution] = Field(default_factory=list)
     rounds: list[RoundRecord] = Field(default_factory=list)
+    telemetry: list[PhaseTelemetry] = Field(default_factory=list)
+    """What the machine did, by phase and point."""
 
     @property
     def failure(self) -> Failure | None:
@@ -203,6 +320,8 @@ class RunRecord(_Record):
     """Fingerprint of machine and software."""
     metrics: list[Metric] = Field(default_factory=list)
     """Definitions of all metrics in the run."""
+    telemetry: list[SamplerProcess] = Field(default_factory=list)
+    """What watched the machine; empty where nothing did."""
     cases: list[CaseRecord] = Field(default_factory=list)
 
     def case(self, case_id: str) -> CaseRecord:
