@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.arguments import JsonOption, PluginOption, StoreOption
+from harness.cli.sensors import sensor_findings
 from harness.cli.table import stdout
 from harness.contracts import Availability, Backend
 from harness.environment.facts import is_absent
@@ -61,6 +62,7 @@ def _findings(store: Path) -> Iterator[Finding]:
     yield _torch()
     yield from _backends()
     yield from _gpus()
+    yield from sensor_findings()
     yield from machine_findings()
     yield _clock()
     yield _store(store)

@@ -27,6 +27,7 @@ from harness.plugins import find
 from harness.spec import Source
 from harness.store import Run, RunWriter, Samples, Store
 from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord
+from harness.telemetry.simulated import simulated_by
 from harness.telemetry.summary import summarise_case
 
 __all__ = ["Watcher", "new_record", "run_visits"]
@@ -60,6 +61,7 @@ def new_record(
 ) -> RunRecord:
     """Return the record of a run that has not begun."""
     suite = plan.suite
+    environment = fingerprint(Path.cwd())
     return RunRecord(
         id=run_id,
         suite=suite.name,
@@ -72,7 +74,8 @@ def new_record(
         seed=suite.run.seed,
         rounds=suite.run.rounds,
         order=order(plan.cases, suite.run.rounds, suite.run.seed),
-        environment=fingerprint(Path.cwd()),
+        environment=environment,
+        simulated=simulated_by(environment),
         metrics=plan.metrics,
         cases=[_case_record(plan, case) for case in plan.cases],
     )

@@ -320,6 +320,8 @@ class RunRecord(_Record):
     """Fingerprint of machine and software."""
     metrics: list[Metric] = Field(default_factory=list)
     """Definitions of all metrics in the run."""
+    simulated: str | None = None
+    """What was simulated, say NVML; such a run is no measurement. None for a real machine."""
     telemetry: list[SamplerProcess] = Field(default_factory=list)
     """What watched the machine; empty where nothing did."""
     cases: list[CaseRecord] = Field(default_factory=list)

@@ -9,11 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.contracts import Tier
 from harness.telemetry.nvml_door import Nvml, RefusedError, refused
 
-__all__ = ["FIELDS", "GAUGES", "MEANINGS", "Field", "Gauge", "Values", "read_fields"]
+__all__ = [
+    "FIELDS",
+    "GAUGES",
+    "MEANINGS",
+    "MEMORY_V1",
+    "Field",
+    "Gauge",
+    "Kind",
+    "Tier",
+    "Values",
+    "kind_of",
+    "read_fields",
+]
 
-Tier = Literal["fast", "slow", "boundary"]
+Kind = Literal["gauge", "counter", "state"]
 Values = Mapping[str, "float | RefusedError"]
 """What one call gave, by quantity."""
 
@@ -157,6 +170,10 @@ def _limits(nvml: Nvml, handle: Any) -> Values:
     return {"power_limit_w": nvml.call("nvmlDeviceGetEnforcedPowerLimit", handle) / 1e3}
 
 
+def _total(nvml: Nvml, handle: Any) -> Values:
+    return {"memory_total_bytes": float(nvml.call("nvmlDeviceGetMemoryInfo", handle).total)}
+
+
 GAUGES = (
     Gauge(
         "fast", {"utilization_percent": "%", "memory_utilization_percent": "%"}, _utilization
@@ -184,10 +201,22 @@ GAUGES = (
     Gauge("slow", {"pcie_received_bytes_per_s": "bytes/s"}, _pcie("pcie_received_bytes_per_s", 1),
           extra="pcie"),
     Gauge("boundary", {"power_limit_w": "W"}, _limits),
+    Gauge("boundary", {"memory_total_bytes": "bytes"}, _total, on_slice=True),
 )  # fmt: skip
 
 # Stands in for `_memory` on a driver that does not know its second version.
 MEMORY_V1 = Gauge("fast", {"memory_used_and_reserved_bytes": "bytes"}, _memory_v1, on_slice=True)
+
+_COUNTERS = {"energy_j", "boundary_energy_j", "ecc_corrected", "ecc_uncorrected"}
+_STATES = {"clock_events_bits", "mig_enabled", "performance_state", "memory_total_bytes"}
+
+
+def kind_of(name: str) -> Kind:
+    """Say what a quantity's values are to a phase: a difference, a mean, or neither."""
+    if name in _COUNTERS:
+        return "counter"
+    return "state" if name in _STATES or name.endswith("_update_s") else "gauge"
+
 
 MEANINGS = {
     "utilization_percent": "share of the sensor's window (1/6 to 1 s) in which some kernel ran, "

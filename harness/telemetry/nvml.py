@@ -14,7 +14,16 @@ from typing import Any
 
 from harness.contracts import Availability, Quantity, Sampler, Watched
 from harness.reading import Reading
-from harness.telemetry.gauges import FIELDS, GAUGES, MEMORY_V1, Field, Gauge, Values, read_fields
+from harness.telemetry.gauges import (
+    FIELDS,
+    GAUGES,
+    MEMORY_V1,
+    Field,
+    Gauge,
+    Values,
+    kind_of,
+    read_fields,
+)
 from harness.telemetry.gpm import GPM_UNITS, Gpm
 from harness.telemetry.gpus import choose, find_gpus
 from harness.telemetry.nvml_door import Nvml, Refusal, RefusedError
@@ -63,6 +72,7 @@ class NvmlSampler(Sampler):
         self._tenants_here: dict[str, bool] = {}
         self._periods: dict[tuple[str, str], Reading] = {}
         self._worker: int | None = None
+        self._facts: dict[str, Any] = {}
 
     def availability(self) -> Availability:
         """Yes where NVML starts and counts a GPU."""
@@ -71,6 +81,10 @@ class NvmlSampler(Sampler):
     def follow(self, worker_pid: int | None) -> None:
         """Take this process and its children for the worker from now on."""
         self._worker = worker_pid
+
+    def facts(self) -> Mapping[str, Any]:
+        """Driver and library, and the GPUs that are watched and why."""
+        return self._facts
 
     def close(self) -> None:
         """Give NVML back."""
@@ -87,6 +101,13 @@ class NvmlSampler(Sampler):
             self._nvml.stop()
             return [Quantity("gpus", "devices", tier="boundary", reason=error.reason)]
         chosen = choose(watched.devices, self._environment, gpus)
+        self._facts = {
+            "driver": self._word("nvmlSystemGetDriverVersion"),
+            "nvml": self._word("nvmlSystemGetNVMLVersion"),
+            "gpus": {gpu.uuid: gpu.name for gpu in gpus},
+            "used": list(chosen.used),
+            "doubt": chosen.doubt,
+        }
         quantities = [_nowhere(name, why) for name, why in {**silent, **chosen.missing}.items()]
         if chosen.doubt:
             quantities.append(Quantity("visible", "devices", tier="boundary", reason=chosen.doubt))
@@ -113,6 +134,12 @@ class NvmlSampler(Sampler):
             found |= self._periods
             found["", "slowest_call_ms"] = self._slowest()
         return found
+
+    def _word(self, function: str) -> str:
+        try:
+            return str(self._nvml.call(function))
+        except RefusedError as error:
+            return error.reason
 
     # -- reading
 
@@ -193,7 +220,7 @@ class NvmlSampler(Sampler):
             if kept:
                 device.gauges.append(_narrowed(gauge, kept))
             quantities += [
-                Quantity(name, unit, uuid, gauge.tier, _reason(final, name))
+                Quantity(name, unit, uuid, gauge.tier, _reason(final, name), kind_of(name))
                 for name, unit in gauge.units.items()
             ]
         self._devices.append(device)
@@ -221,7 +248,8 @@ class NvmlSampler(Sampler):
             self._nvml, watched, now_ns=self._now_ns, sleep=self._sleep
         ).items():
             period = f"{name}_update_s"
-            quantities.append(Quantity(period, "s", uuid, "boundary", reading.reason))
+            kind = kind_of(period)
+            quantities.append(Quantity(period, "s", uuid, "boundary", reading.reason, kind))
             if reading.value is not None:
                 self._periods[uuid, period] = reading
         return quantities

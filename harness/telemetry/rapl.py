@@ -80,7 +80,7 @@ class RaplSampler(Sampler):
         quantities = []
         for zone in found:
             reason = _why_not(zone)
-            quantities.append(Quantity("energy_j", "J", zone.device, reason=reason))
+            quantities.append(Quantity("energy_j", "J", zone.device, reason=reason, kind="counter"))
             if reason is None:
                 self._zones.append(zone)
         return quantities

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["simulated_by"]
+__all__ = ["is_simulated", "simulated_by"]
 
 _MARK = "nvmlsim"
+
+
+def is_simulated(facts: Mapping[str, Any]) -> bool:
+    """Say whether what has these facts (a GPU of the fingerprint, a sampler) is simulated."""
+    driver = facts.get("driver")
+    return isinstance(driver, str) and _MARK in driver
 
 
 def simulated_by(environment: Mapping[str, Any]) -> str | None:
     """Return what was simulated, or None for a real machine.
 
     Args:
-        environment: A run's fingerprint: the GPUs' driver tells.
+        environment: A run's fingerprint; the GPUs' driver tells.
     """
-    gpus = environment.get("gpus", ())
+    gpus = environment.get("gpus")
     for gpu in gpus if isinstance(gpus, list) else ():
-        driver = gpu.get("driver")
-        if isinstance(driver, str) and _MARK in driver:
-            return f"NVML (driver {driver})"
+        if is_simulated(gpu):
+            return f"NVML (driver {gpu['driver']})"
     return None
