@@ -27,6 +27,7 @@ from harness.plugins import find
 from harness.spec import Source
 from harness.store import Run, RunWriter, Samples, Store
 from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord
+from harness.telemetry.case_energy import case_energy
 from harness.telemetry.simulated import simulated_by
 from harness.telemetry.summary import summarise_case
 
@@ -167,10 +168,12 @@ class _Engine:
         stored = Run(self._writer.path)
         values = measured_values(stored)
         readings = stored.telemetry
+        idle = next((process.idle for process in record.telemetry if process.idle), None)
         for case in record.cases:
             scenario = find(Scenario, case.scenario)
             summarise(case, scenario, values)
             case.telemetry = summarise_case(case, readings)
+            case.energy = case_energy(case, readings, idle)
         return self._writer.finish(record)
 
     def _given_up(self, case_id: str) -> bool:

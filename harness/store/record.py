@@ -16,6 +16,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "CaseRecord",
     "CheckRecord",
+    "EnergyRecord",
     "Failure",
     "Figure",
     "Gap",
@@ -110,6 +111,8 @@ class PointRecord(_Record):
     """Time that reading results took after the session said it had synchronized."""
     iterations_ns: list[int] = Field(default_factory=list)
     """When each iteration began, and when the last one ended, on the phases' clock."""
+    new_tokens: int = 0
+    """Tokens generated in the measured iterations."""
     disturbed: int = 0
     """Iterations that the machine disturbed, after warm-up."""
     dropped: int = 0
@@ -266,6 +269,31 @@ class Figure(_Record):
     utilization: Utilization | None = None
 
 
+class EnergyRecord(_Record):
+    """What one phase of a case used on one device, over its rounds."""
+
+    phase: str
+    """`measure` is cut to the steady iterations: those that figures are taken from."""
+    point: str = ""
+    source: str
+    """The sampler."""
+    device: str
+    rounds: int
+    seconds: float
+    """Of all these rounds together."""
+    joules: Reading
+    """Gross; low and high bound the error of reading the sensor, not the sensor's own."""
+    net_joules: Reading
+    """Less what the idle machine would have used in that time."""
+    tokens: int = 0
+    """Generated in it."""
+    joules_per_token: Reading
+    net_joules_per_token: Reading
+    method: str
+    """`counter`, or `power` where power was summed up."""
+    notes: list[str] = Field(default_factory=list)
+
+
 class CaseRecord(_Record):
     """One point of the suite and what was found."""
 
@@ -285,6 +313,8 @@ class CaseRecord(_Record):
     rounds: list[RoundRecord] = Field(default_factory=list)
     telemetry: list[PhaseTelemetry] = Field(default_factory=list)
     """What the machine did, by phase and point."""
+    energy: list[EnergyRecord] = Field(default_factory=list)
+    """By phase, point and device; empty where no sensor shows energy or power."""
 
     @property
     def failure(self) -> Failure | None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from harness.reading import Reading
 from harness.telemetry.energy import Count, Energy, Watts, counter_energy, power_energy
 
-__all__ = ["Row", "phase_energy"]
+__all__ = ["COUNTERS", "POWERS", "Row", "phase_energy"]
 
 # In the order they are trusted: name and the sensor's averaging window, s.
-_POWERS = (("power_instant_w", 0.0), ("power_average_w", 1.0), ("power_usage_w", 1.0))
-_COUNTERS = ("energy_j", "boundary_energy_j")
+POWERS = (("power_instant_w", 0.0), ("power_average_w", 1.0), ("power_usage_w", 1.0))
+COUNTERS = ("energy_j", "boundary_energy_j")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ def phase_energy(
         update_s: Longest time between updates by quantity, as measured; others are unknown.
     """
     periods = update_s or {}
-    powers = {name: _watts(rows, name) for name, _ in _POWERS}
+    powers = {name: _watts(rows, name) for name, _ in POWERS}
     counts = [
         Count(row.before_s, row.after_s, reading.value)
         for row in rows
-        for name in _COUNTERS
+        for name in COUNTERS
         if (reading := row.values.get(name)) is not None and reading.value is not None
     ]
     period = periods.get("energy_j")
@@ -54,7 +54,7 @@ def phase_energy(
     if energy.joules.value is not None:
         return energy
     why = _reason(rows, "energy_j") if not counts else energy.joules.reason
-    for name, window_s in _POWERS:
+    for name, window_s in POWERS:
         summed = power_energy(
             powers[name], start_s, end_s, window_s=window_s, update_s=periods.get(name)
         )
