@@ -12,6 +12,8 @@ from harness.telemetry.simulated import is_simulated
 
 __all__ = ["sensor_findings"]
 
+_TIERS = {"fast": "each tick", "slow": "each second", "boundary": "at phases"}
+
 
 def sensor_findings() -> Iterator[Finding]:
     """Yield a finding for each sampler, and for each device of it what is there and what is not."""
@@ -36,7 +38,11 @@ def _of(name: str, sampler: Sampler) -> Iterator[Finding]:
         if is_simulated(sampler.facts()):
             yield Finding(f"sampler {name}", "note", "SIMULATED: no figure of it is a measurement")
         here = [q for q in quantities if q.reason is None]
-        yield Finding(f"sampler {name}", "ok" if here else "missing", _names(here))
+        if not here:
+            yield Finding(f"sampler {name}", "missing", "reads nothing here")
+        for tier, when in _TIERS.items():
+            if found := [q for q in here if q.tier == tier]:
+                yield Finding(f"{name}, {when}", "ok", _names(found))
         for reason, lacking in _by_reason(quantities).items():
             yield Finding(f"{name} lacks", "note", f"{_names(lacking)}: {reason}")
     finally:
