@@ -44,7 +44,7 @@ def doctor(
     """Say what works on this machine, what does not, and the command that would help."""
     for path in plugin or ():
         add_file(path)
-    findings = list(_findings(store))
+    findings = list(_findings(store, plugin or []))
     if json:
         typer.echo(json_.dumps({"findings": [asdict(finding) for finding in findings]}, indent=1))
         return
@@ -57,12 +57,12 @@ def doctor(
     )
 
 
-def _findings(store: Path) -> Iterator[Finding]:
+def _findings(store: Path, plugins: list[Path]) -> Iterator[Finding]:
     yield _python()
     yield _torch()
     yield from _backends()
     yield from _gpus()
-    yield from sensor_findings()
+    yield from sensor_findings(plugins)
     yield from machine_findings()
     yield _clock()
     yield _store(store)

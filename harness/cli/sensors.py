@@ -1,13 +1,17 @@
-"""Which sensors this machine has, for `harness doctor`: each sampler opened once and asked."""
+"""Which sensors this machine has, for `harness doctor`: asked in a sampler process, as in a run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from harness.contracts import Quantity, Sampler, Watched
+from harness.contracts import Quantity
 from harness.environment.health import Finding
-from harness.plugins import Broken, load_all
+from harness.telemetry.beside import Beside
+from harness.telemetry.lines import Header, SamplerHeader
+from harness.telemetry.process import SamplingTask
 from harness.telemetry.simulated import is_simulated
 
 __all__ = ["sensor_findings"]
@@ -15,42 +19,49 @@ __all__ = ["sensor_findings"]
 _TIERS = {"fast": "each tick", "slow": "each second", "boundary": "at phases"}
 
 
-def sensor_findings() -> Iterator[Finding]:
-    """Yield a finding for each sampler, and for each device of it what is there and what is not."""
-    for name, sampler in load_all(Sampler).items():
-        if isinstance(sampler, Broken):
-            yield Finding(f"sampler {name}", "missing", sampler.reason)
-            continue
-        try:
-            yield from _of(name, sampler)
-        except Exception as error:  # noqa: BLE001  # whatever a third party's code raises is its reason
-            said = f"does not work: {type(error).__name__}: {error}"
-            yield Finding(f"sampler {name}", "missing", said)
+def sensor_findings(plugins: Sequence[Path]) -> Iterator[Finding]:
+    """Yield what the sampler process can do here, and what each sampler reads and lacks.
 
-
-def _of(name: str, sampler: Sampler) -> Iterator[Finding]:
-    can = sampler.availability()
-    if not can.ok:
-        yield Finding(f"sampler {name}", "missing", can.reason or "gives no reason", can.remedy)
+    Args:
+        plugins: Files with samplers of the user's.
+    """
+    task = SamplingTask(parent_pid=os.getpid(), hz=1, plugin_files=[p.resolve() for p in plugins])
+    with tempfile.TemporaryDirectory(prefix="harness-doctor-") as folder:
+        beside = Beside(task, Path(folder) / "readings", Path(folder) / "log")
+        beside.stop()
+    if beside.header is None:
+        yield Finding("samplers", "missing", beside.problem or "the sampler process says nothing")
         return
-    try:
-        quantities = sampler.open(Watched(worker_pid=None, harness_pid=os.getpid()))
-        if is_simulated(sampler.facts()):
-            yield Finding(f"sampler {name}", "note", "SIMULATED: no figure of it is a measurement")
-        here = [q for q in quantities if q.reason is None]
-        if not here:
-            yield Finding(f"sampler {name}", "missing", "reads nothing here")
-        for tier, when in _TIERS.items():
-            if found := [q for q in here if q.tier == tier]:
-                yield Finding(f"{name}, {when}", "ok", _names(found))
-        for reason, lacking in _by_reason(quantities).items():
-            yield Finding(f"{name} lacks", "note", f"{_names(lacking)}: {reason}")
-    finally:
-        sampler.close()
+    yield _process(beside.header)
+    for sampler in beside.header.samplers:
+        yield from _sampler(sampler)
 
 
-def _names(quantities: Iterable[Quantity]) -> str:
-    """Return the quantities' names, each once, by device where there are several kinds of them."""
+def _process(header: Header) -> Finding:
+    if "not permitted" not in header.priority:
+        return Finding("sampler process", "ok", header.priority)
+    remedy = "ulimit -r 1: readings then come in time beside busy cores"
+    return Finding("sampler process", "note", header.priority, remedy)
+
+
+def _sampler(sampler: SamplerHeader) -> Iterator[Finding]:
+    name = f"sampler {sampler.name}"
+    if not sampler.ok:
+        yield Finding(name, "missing", sampler.reason or "gives no reason", sampler.remedy)
+        return
+    here = [q for q in sampler.quantities if q.reason is None]
+    if is_simulated(sampler.facts):
+        yield Finding(name, "note", "SIMULATED: no figure of it is a measurement")
+    yield Finding(name, "ok" if here else "missing", f"{len(here)} quantities")
+    for tier, when in _TIERS.items():
+        if found := [q for q in here if q.tier == tier]:
+            yield Finding(f"{sampler.name}, {when}", "ok", _names(found))
+    for reason, lacking in _by_reason(sampler.quantities).items():
+        yield Finding(f"{sampler.name} lacks", "note", f"{_names(lacking)}: {reason}")
+
+
+def _names(quantities: Sequence[Quantity]) -> str:
+    """Return the quantities' names; devices that have the same ones stand together."""
     by_names: dict[str, list[str]] = {}
     for device in dict.fromkeys(q.device for q in quantities):
         names = ", ".join(q.name for q in quantities if q.device == device)
@@ -59,7 +70,7 @@ def _names(quantities: Iterable[Quantity]) -> str:
     for names, devices in by_names.items():
         where = " ".join(device for device in devices if device)
         parts.append(f"{where}: {names}" if where else names)
-    return "; ".join(parts) or "nothing"
+    return "; ".join(parts)
 
 
 def _by_reason(quantities: Iterable[Quantity]) -> dict[str, list[Quantity]]:

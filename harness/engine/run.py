@@ -111,7 +111,9 @@ def run_visits(
         if not isinstance(error, StoreError):
             engine.finish("interrupted")
         raise
-    return engine.finish("finished")
+    finished_record = engine.finish("finished")
+    watching.clear()
+    return finished_record
 
 
 class _Engine:

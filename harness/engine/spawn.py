@@ -185,10 +185,9 @@ class _Conversation:
             self._fail(str(error))
             return False
         match event:
-            case PhaseStarted():
-                self.phase = event.name
-                self._listen(event)
-            case Progress():
+            case PhaseStarted() | Progress():
+                if isinstance(event, PhaseStarted):
+                    self.phase = event.name
                 self._listen(event)
                 with contextlib.suppress(BrokenPipeError):
                     os.write(self._answers, b"\n")

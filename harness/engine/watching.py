@@ -108,6 +108,11 @@ class Watching:
             self.record.cpu_s = round(footer.cpu_s, 3)
         self.record.problem = self._beside.problem
 
+    def clear(self) -> None:
+        """Remove the lines as they were read: the store has them all."""
+        for lines in self._folder.glob("*.jsonl"):
+            lines.unlink(missing_ok=True)
+
     def _watch_idle(self) -> None:
         """Watch the machine before anything runs, where that says what power it takes then."""
         assert self._beside is not None
@@ -128,11 +133,11 @@ class Watching:
             self._beside.follow(worker_pid)
 
     def hear(self, event: PhaseStarted | Progress) -> None:
-        """Read everything where a phase begins."""
+        """Read everything where a phase begins; the worker stands still meanwhile."""
         if isinstance(event, PhaseStarted):
-            self._heard.append((event, now_ns()))
             if self._beside is not None:
-                self._beside.phase()
+                self._beside.mark()
+            self._heard.append((event, now_ns()))
 
     def begin(self) -> None:
         """Begin a visit: what was read before belongs to none."""

@@ -6,7 +6,13 @@ Rule for changes: adding a field with a default keeps the version; anything else
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from harness.cautions import Caution
 from harness.metrics import Metric
@@ -90,6 +96,9 @@ class PhaseRecord(_Record):
     """Memory in use at its end."""
     peak_bytes: int | None = None
     """The most in use during it."""
+    allocator: dict[str, int] = Field(default_factory=dict)
+    """What a device's allocator counted at its end: allocated_bytes, reserved_bytes, their peaks,
+    retries, failures; empty on a CPU."""
 
 
 class PointRecord(_Record):
@@ -165,6 +174,11 @@ class QuantityRecord(_Record):
     their values and a counter does not fall."""
     reason: str | None = None
     """Why there is no value."""
+
+    @model_serializer(mode="wrap")
+    def _said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What does not apply is left out: a run holds thousands of these."""
+        return {name: value for name, value in dump(self).items() if value is not None}
 
 
 class PhaseTelemetry(_Record):

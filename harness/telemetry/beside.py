@@ -20,7 +20,8 @@ from harness.telemetry.process import SamplingTask
 __all__ = ["Beside"]
 
 _START_S = 30.0
-_ANSWER_S = 3.0
+_ANSWER_S = 1.5
+"""Less than a worker waits where a phase begins."""
 _STOP_S = 5.0
 
 
@@ -75,13 +76,14 @@ class Beside:
         """Of the sampler process."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the sampler process runs."""
+        return self._process.poll() is None
+
     def follow(self, worker_pid: int | None) -> None:
         """Watch another worker, or none."""
         self._say(f"follow {worker_pid or ''}".strip())
-
-    def phase(self) -> None:
-        """Read everything now: a phase begins."""
-        self._say("phase")
 
     def mark(self) -> None:
         """Read everything now, and wait until all that was read so far can be taken."""

@@ -2,8 +2,10 @@
 
 Between two readings a value is taken on a straight line. What that may be off by: a counter does
 not fall, so at an edge it lies between the readings around it; a gauge is taken to stay between two
-neighbouring readings, so its integral lies between those of the two step functions.
-It must not know what is measured.
+neighbouring readings, so its integral lies between those of the two step functions. Of what is read
+seldom there is a reading at each edge, made while the worker stood still: it counts as the value
+there, off by no more than its share of the growth to the next one. It must not know what is
+measured.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Cut", "CutError", "Series", "increase", "integral", "mean"]
+
+_NEAR_NS = 5_000_000
+_SELDOM_NS = 200_000_000
+"""A reading this near to an edge is the edge's own, where the next one is this far away."""
 
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -59,9 +65,15 @@ class Series:
         if after == 0 or after == len(self.time_ns):
             raise CutError(self._outside(time_ns, after))
         low, high = float(self.value[after - 1]), float(self.value[after])
-        before_ns, after_ns = self.time_ns[after - 1 : after + 1]
-        share = float(time_ns - before_ns) / float(after_ns - before_ns)
-        return low + share * (high - low), low, high
+        before_ns, after_ns = map(int, self.time_ns[after - 1 : after + 1])
+        share = (time_ns - before_ns) / (after_ns - before_ns)
+        here = low + share * (high - low)
+        if after_ns - before_ns > _SELDOM_NS:
+            if time_ns - before_ns <= _NEAR_NS:
+                return here, low, here + (here - low)
+            if after_ns - time_ns <= _NEAR_NS:
+                return here, here - (high - here), high
+        return here, low, high
 
     def _outside(self, time_ns: int, after: int) -> str:
         if not len(self.time_ns):

@@ -6,14 +6,16 @@ It must not know where readings go or who gives commands.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harness.contracts import Quantity, Sampler
 from harness.reading import Reading
 from harness.telemetry.lines import call_line, missed_line
 
-__all__ = ["Beat", "Loop", "Opened", "Tick"]
+__all__ = ["Beat", "Called", "Loop", "Opened", "Tick"]
 
 _SLOW_NS = 1_000_000_000
 _TIERS = ("fast", "slow", "boundary")
@@ -79,8 +81,8 @@ class Opened:
         keys = {tier: [q.key for q in here if q.tier == tier] for tier in _TIERS}
         return cls(sampler, place, {tier: found for tier, found in keys.items() if found})
 
-    def call(self, tier: str, due_ns: int | None, clock: Callable[[], int]) -> bytes | None:
-        """Read a tier; return the line, None where it has no quantity."""
+    def call(self, tier: str, due_ns: int | None, clock: Callable[[], int]) -> Called | None:
+        """Read a tier; None where it has no quantity."""
         keys = self.keys.get(tier)
         if keys is None:
             return None
@@ -90,36 +92,49 @@ class Opened:
         except Exception as error:  # noqa: BLE001 - a third party's; its reason stands in its place
             reason = f"read raised {type(error).__name__}: {error}"
             readings = dict.fromkeys(keys, Reading.absent(reason))
-        after_ns = clock()
-        return call_line(self.place, tier, due_ns, before_ns, after_ns, keys, readings)
+        return Called(self.place, tier, due_ns, before_ns, clock(), keys, readings)
+
+
+class Called(NamedTuple):
+    """One call, as it becomes a line later."""
+
+    place: int
+    tier: str
+    due_ns: int | None
+    before_ns: int
+    after_ns: int
+    keys: list[tuple[str, str]]
+    readings: Mapping[tuple[str, str], Reading]
 
 
 class Loop:
-    """Reads samplers tick by tick; lines go to `write`."""
+    """Reads samplers tick by tick. What was read becomes lines only when they are asked for.
+
+    Making lines takes longer than reading, and the worker pays for it where no core is left over:
+    so it is done between phases, and not at every tick.
+    """
 
     def __init__(
         self,
         samplers: Sequence[Opened],
         beat: Beat,
-        write: Callable[[bytes], None],
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._samplers = samplers
         self._beat = beat
-        self._write = write
         self._clock = clock
+        self._pending: deque[Called | bytes] = deque()
 
-    def tick(self) -> bool:
-        """Read what is due; say whether the slow tier was."""
+    def tick(self) -> None:
+        """Read what is due."""
         tick = self._beat.arrive(self._clock())
         if tick.missed:
             period_ns = self._beat.period_ns
             first_ns = tick.due_ns - tick.missed * period_ns
-            self._write(missed_line(first_ns, tick.due_ns - period_ns, tick.missed))
+            self._pending.append(missed_line(first_ns, tick.due_ns - period_ns, tick.missed))
         self._read("fast", tick.due_ns)
         if tick.slow:
             self._read("slow", tick.due_ns)
-        return tick.slow
 
     def boundary(self) -> None:
         """Read everything: a phase begins or ends."""
@@ -128,5 +143,18 @@ class Loop:
 
     def _read(self, tier: str, due_ns: int | None) -> None:
         for opened in self._samplers:
-            if line := opened.call(tier, due_ns, self._clock):
-                self._write(line)
+            if called := opened.call(tier, due_ns, self._clock):
+                self._pending.append(called)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls have not become lines yet."""
+        return len(self._pending)
+
+    def lines(self, most: int | None = None) -> bytes:
+        """Return what was read first, as lines; all of it unless `most` says how many."""
+        made = bytearray()
+        for _ in range(self.waiting if most is None else min(most, self.waiting)):
+            item = self._pending.popleft()
+            made += item if isinstance(item, bytes) else call_line(*item)
+        return bytes(made)

@@ -317,9 +317,12 @@ def _power_usage(nvml: Nvml, handle: Any) -> Gauge:
 
 
 def _counter(nvml: Nvml, handle: Any) -> Values:
-    return {"boundary_energy_j": nvml.call("nvmlDeviceGetTotalEnergyConsumption", handle) / 1e3}
+    # The same field as between phases: the counter's other function may be a step ahead of it.
+    (value,) = read_fields(nvml, handle, _ENERGY).values()
+    return {"boundary_energy_j": value}
 
 
+_ENERGY = [f for f in FIELDS if f.name == "energy_j"]
 _BOUNDARY_ENERGY = Gauge("boundary", {"boundary_energy_j": "J"}, _counter)
 # A GPU beside those that are used: little is asked, and seldom.
 _NEIGHBOUR = tuple(

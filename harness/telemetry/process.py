@@ -3,8 +3,8 @@
 It opens the samplers, says what they read, and reads them until it is told to stop or the harness
 is gone. By hand, without the two pipes, it writes to stdout until Ctrl-C.
 
-Commands are lines: `follow PID`, `follow` (no worker), `phase`, `mark N` and `stop`; each of them
-reads everything once, and a mark is answered by N once all readings before it are written.
+Commands are lines: `follow PID`, `follow` (no worker), `mark N` and `stop`; each of them reads
+everything once, and a mark is answered by N once all that was read until then is written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from harness.telemetry.priority import take_turns
 __all__ = ["SamplingTask", "main"]
 
 _PR_SET_PDEATHSIG = 1
-_FLUSH_BYTES = 1 << 16
+_MOST_WAITING = 10_000
+"""Calls kept in memory before they become lines even while somebody measures: some minutes."""
+_FEW = 16
 
 
 class SamplingTask(BaseModel):
@@ -53,7 +55,7 @@ class SamplingTask(BaseModel):
     cores: list[int] | None = None
     """Cores to stay on; None leaves it to the kernel."""
     live: bool = False
-    """Whether somebody looks: each tick is then written at once rather than each second."""
+    """Whether somebody looks: each tick is then written at once rather than when asked for."""
 
 
 def main() -> None:
@@ -91,20 +93,17 @@ class _Process:
         self._readings = readings
         self._commands = commands
         self._answers = answers
-        self._buffer = bytearray()
         self._unheard = bytearray()
         self._opened: list[Opened] = []
 
     def run(self) -> None:
-        header = self._open()
-        self._write(header.line())
-        self._flush()
+        self._write(self._open().line())
         # What is alive now stays; a collection would be a tick late.
         gc.collect()
         gc.freeze()
         gc.disable()
         beat = Beat(time.monotonic_ns(), self._task.hz)
-        loop = Loop(self._opened, beat, self._write)
+        loop = Loop(self._opened, beat)
         why = "interrupted"
         try:
             why = self._sample(loop, beat)
@@ -116,8 +115,7 @@ class _Process:
             opened.sampler.close()
         used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         footer = Footer(time.monotonic_ns(), why, beat.ticks, beat.missed, used)
-        self._write(footer.line())
-        self._flush()
+        self._write(loop.lines() + footer.line())
 
     def _open(self) -> Header:
         task = self._task
@@ -158,7 +156,7 @@ class _Process:
         """Read until there is a reason to stop, and return it."""
         waited_on = [] if self._commands is None else [self._commands]
         loop.boundary()
-        self._flush()
+        self._write(loop.lines())
         self._answer(b"ready")
         while True:
             left_ns = beat.next_ns - time.monotonic_ns()
@@ -172,9 +170,11 @@ class _Process:
                     return "the harness is gone"
                 self._obey(command, loop)
             if time.monotonic_ns() >= beat.next_ns:
-                slow = loop.tick()
-                if slow or self._task.live or len(self._buffer) > _FLUSH_BYTES:
-                    self._flush()
+                loop.tick()
+                if self._task.live:
+                    self._write(loop.lines())
+                elif loop.waiting > _MOST_WAITING:
+                    self._write(loop.lines(_FEW))
 
     def _heard(self) -> Iterator[bytes]:
         """Yield commands; an empty one where the harness has closed its end."""
@@ -194,21 +194,17 @@ class _Process:
                 opened.sampler.follow(int(argument) if argument else None)
         loop.boundary()
         if name == b"mark":
-            self._flush()
+            self._write(loop.lines())
             self._answer(argument)
 
     def _answer(self, words: bytes) -> None:
         if self._answers is not None:
             os.write(self._answers, words + b"\n")
 
-    def _write(self, line: bytes) -> None:
-        self._buffer += line
-
-    def _flush(self) -> None:
-        data = memoryview(bytes(self._buffer))
-        self._buffer.clear()
-        while data:
-            data = data[os.write(self._readings, data) :]
+    def _write(self, lines: bytes) -> None:
+        left = memoryview(lines)
+        while left:
+            left = left[os.write(self._readings, left) :]
 
 
 def _add(path: Path) -> None:

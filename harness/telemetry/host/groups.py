@@ -6,7 +6,7 @@ A group is opened once, which is the probe: what is not there raises AbsentError
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,6 +54,11 @@ class Group(ABC):
     @abstractmethod
     def read(self) -> Sequence[float]:
         """Return a value for each name, in order; OSError, GoneError where there is none now."""
+
+    def take(self) -> Callable[[], Sequence[float]]:
+        """Read now; return what makes values of it, which may be called when there is time."""
+        values = self.read()
+        return lambda: values
 
     def close(self) -> None:  # noqa: B027 - nor to close
         """Give back what was opened."""

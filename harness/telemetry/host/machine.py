@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.contracts import Tier
 from harness.environment.cgroup import Cgroup
 from harness.environment.facts import AbsentError
 from harness.telemetry.host.files import keyed_numbers, pressure_us
@@ -20,7 +19,6 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class CpuPressure(OneFile):
     """Time in which some task of the machine was ready but had no core."""
 
-    tier: Tier = "fast"
     names: tuple[Name, ...] = (("cpu_wait_s", "s", "counter"),)
 
     def place(self) -> Path:
@@ -35,7 +33,6 @@ class CpuPressure(OneFile):
 class MemoryPressure(CpuPressure):
     """Time in which some task waited for memory to be freed or to come back."""
 
-    tier = "slow"
     names = (("memory_wait_s", "s", "counter"),)
 
     def place(self) -> Path:
@@ -46,7 +43,6 @@ class MemoryPressure(CpuPressure):
 class IoPressure(CpuPressure):
     """Time in which some task waited for storage."""
 
-    tier = "slow"
     names = (("io_wait_s", "s", "counter"),)
 
     def place(self) -> Path:

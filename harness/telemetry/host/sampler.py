@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from harness.contracts import Availability, Quantity, Sampler, Watched
@@ -50,6 +51,49 @@ _GROUPS: tuple[type[Group], ...] = (
 )
 
 
+_UNREADABLE = (GoneError, OSError, ValueError, LookupError)
+_Taken = tuple[list[tuple[str, str]], Callable[[], Sequence[float]] | str]
+"""Keys, and what makes values for them or why there are none."""
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, GoneError):
+        return str(error)
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+class _Readings(Mapping[tuple[str, str], Reading]):
+    """Readings whose numbers are made of what was read when somebody looks.
+
+    A tick then costs the machine what the kernel takes, and not what Python does.
+    """
+
+    def __init__(self, taken: list[_Taken]) -> None:
+        self._taken = taken
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, str], Reading]:
+        made: dict[tuple[str, str], Reading] = {}
+        for keys, values in self._taken:
+            try:
+                if isinstance(values, str):
+                    made |= dict.fromkeys(keys, Reading.absent(values))
+                else:
+                    made |= {k: Reading(value=v) for k, v in zip(keys, values(), strict=True)}
+            except _UNREADABLE as error:
+                made |= dict.fromkeys(keys, Reading.absent(_why(error)))
+        return made
+
+    def __getitem__(self, key: tuple[str, str]) -> Reading:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 class HostSampler(Sampler):
     """Reads what Linux shows of the worker, the cores and the machine."""
 
@@ -90,19 +134,14 @@ class HostSampler(Sampler):
 
     def read(self, tier: str) -> Mapping[tuple[str, str], Reading]:
         """Read every file of the tier once; what cannot be read now is absent with the reason."""
-        found: dict[tuple[str, str], Reading] = {}
+        taken: list[_Taken] = []
         for group, keys in self._groups:
-            if group.tier != tier:
-                continue
-            try:
-                values = group.read()
-                found |= {k: Reading(value=v) for k, v in zip(keys, values, strict=True)}
-            except GoneError as error:
-                found |= dict.fromkeys(keys, Reading.absent(str(error)))
-            except (OSError, ValueError, LookupError) as error:
-                reason = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-                found |= dict.fromkeys(keys, Reading.absent(reason))
-        return found
+            if group.tier == tier:
+                try:
+                    taken.append((keys, group.take()))
+                except _UNREADABLE as error:
+                    taken.append((keys, _why(error)))
+        return _Readings(taken)
 
     def close(self) -> None:
         """Close every file."""

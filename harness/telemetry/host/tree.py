@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.environment.facts import AbsentError
 from harness.telemetry.host.files import KernelFile, keyed_numbers, process_stat
 
-__all__ = ["GoneError", "Tree"]
+__all__ = ["GoneError", "Tree", "totals_of"]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -46,6 +46,18 @@ class _Waits:
 
 def _sum(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def totals_of(taken: Sequence[bytes]) -> tuple[float, float, float, float, float]:
+    """Return CPU seconds, resident bytes, minor faults, major faults and threads together."""
+    stats = [process_stat(each) for each in taken]
+    return (
+        sum(s.own_ticks + s.waited_ticks for s in stats) / _TICKS_PER_S,
+        sum(s.resident_pages for s in stats) * _PAGE_BYTES,
+        sum(s.minor_faults for s in stats),
+        sum(s.major_faults for s in stats),
+        sum(s.threads for s in stats),
+    )
 
 
 class Tree:
@@ -84,27 +96,25 @@ class Tree:
             raise GoneError(self._why_gone)
         return process_stat(file.read()).own_ticks / _TICKS_PER_S
 
-    def totals(self) -> tuple[float, float, float, float, float]:
-        """Return CPU seconds, resident bytes, minor faults, major faults and threads of all.
+    def take(self) -> list[bytes]:
+        """Return /proc/PID/stat of all, the worker's first.
 
         Raises:
             GoneError: where the worker is not there.
         """
-        ticks = pages = minor = major = threads = 0
-        for pid, file in list(self._stats.items()):
+        taken = []
+        for pid in list(self._stats):
             try:
-                stat = process_stat(file.read())
-            except (OSError, ValueError):
+                taken.append(self._stats[pid].read())
+            except OSError:
                 self._lose(pid)
-                continue
-            ticks += stat.own_ticks + stat.waited_ticks
-            pages += stat.resident_pages
-            minor += stat.minor_faults
-            major += stat.major_faults
-            threads += stat.threads
         if self.pid not in self._stats:
             raise GoneError(self._why_gone)
-        return ticks / _TICKS_PER_S, pages * _PAGE_BYTES, minor, major, threads
+        return taken
+
+    def totals(self) -> tuple[float, float, float, float, float]:
+        """Return what `totals_of` makes of them now; GoneError likewise."""
+        return totals_of(self.take())
 
     def _lose(self, pid: int) -> None:
         self._stats.pop(pid).close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.telemetry.host.groups import Group
+from harness.telemetry.host.tree import totals_of
 
 __all__ = ["WorkerIo", "WorkerMemory", "WorkerUse", "WorkerWaits"]
 
@@ -24,6 +25,11 @@ class WorkerUse(Group):
     def read(self) -> Sequence[float]:
         """Of the worker and its children."""
         return self.context.worker.totals()
+
+    def take(self) -> Callable[[], Sequence[float]]:
+        """Read now, make numbers of it later: this is what every tick pays for."""
+        taken = self.context.worker.take()
+        return lambda: totals_of(taken)
 
 
 class WorkerIo(Group):
