@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.contracts import Tier
-from harness.telemetry.nvml_door import Nvml, RefusedError, refused
+from harness.telemetry.nvml_door import Nvml, Refusal, RefusedError, refused
 
 __all__ = [
+    "BATCHES",
     "FIELDS",
     "GAUGES",
     "MEANINGS",
-    "MEMORY_V1",
     "Field",
     "Gauge",
     "Kind",
     "Tier",
     "Values",
+    "batch",
     "kind_of",
     "read_fields",
 ]
@@ -110,11 +111,6 @@ def _memory(nvml: Nvml, handle: Any) -> Values:
     }
 
 
-def _memory_v1(nvml: Nvml, handle: Any) -> Values:
-    memory = nvml.call("nvmlDeviceGetMemoryInfo", handle)
-    return {"memory_used_and_reserved_bytes": float(memory.used)}
-
-
 def _clock(name: str, kind: str) -> Callable[[Nvml, Any], Values]:
     def read(nvml: Nvml, handle: Any) -> Values:
         kinds = {"sm": nvml.binding.NVML_CLOCK_SM, "memory": nvml.binding.NVML_CLOCK_MEM}
@@ -127,7 +123,7 @@ def _events(nvml: Nvml, handle: Any) -> Values:
     try:
         bits = nvml.call("nvmlDeviceGetCurrentClocksEventReasons", handle)
     except RefusedError as error:
-        if error.kind != "old-driver":
+        if error.kind is not Refusal.OLD_DRIVER:
             raise
         bits = nvml.call("nvmlDeviceGetCurrentClocksThrottleReasons", handle)  # its older name
     return {"clock_events_bits": float(bits)}
@@ -204,8 +200,31 @@ GAUGES = (
     Gauge("boundary", {"memory_total_bytes": "bytes"}, _total, on_slice=True),
 )  # fmt: skip
 
-# Stands in for `_memory` on a driver that does not know its second version.
-MEMORY_V1 = Gauge("fast", {"memory_used_and_reserved_bytes": "bytes"}, _memory_v1, on_slice=True)
+
+def batch(fields: Sequence[Field]) -> Gauge:
+    """Return a gauge that reads fields of one tier in one call."""
+    return Gauge(
+        fields[0].tier,
+        {field.name: field.unit for field in fields},
+        lambda nvml, handle: read_fields(nvml, handle, fields),
+    )
+
+
+_ENERGY = [field for field in FIELDS if field.name == "energy_j"]
+
+
+def _boundary_energy(nvml: Nvml, handle: Any) -> Values:
+    # The same field as between phases: the counter's own function may be a step ahead of it.
+    (value,) = read_fields(nvml, handle, _ENERGY).values()
+    return {"boundary_energy_j": value}
+
+
+BATCHES = (
+    *(batch([field for field in FIELDS if field.tier == tier]) for tier in ("fast", "slow")),
+    Gauge("boundary", {"boundary_energy_j": "J"}, _boundary_energy),
+)
+"""The sensors that are read many in a call."""
+
 
 _COUNTERS = {"energy_j", "boundary_energy_j", "ecc_corrected", "ecc_uncorrected"}
 _STATES = {"clock_events_bits", "mig_enabled", "performance_state", "memory_total_bytes"}

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.reading import Reading
-from harness.telemetry.energy import Count, Energy, Watts, counter_energy, power_energy
+from harness.telemetry.counter_energy import counter_energy
+from harness.telemetry.energy import Count, Energy, Watts
+from harness.telemetry.power_energy import power_energy
 
 __all__ = ["COUNTERS", "POWERS", "Row", "phase_energy"]
 

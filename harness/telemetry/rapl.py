@@ -74,6 +74,7 @@ class RaplSampler(Sampler):
     def open(self, watched: Watched) -> Sequence[Quantity]:
         """Probe each counter once."""
         del watched  # these counters are the machine's
+        self.close()
         found = zones(self._root)
         if not found:
             return [Quantity("energy_j", "J", "package-0", reason=_nothing(self._root))]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from harness.telemetry.energy import Count, Energy, Watts, counter_energy
+from harness.telemetry.counter_energy import counter_energy
+from harness.telemetry.energy import Count, Energy, Watts
 from harness.telemetry.gauges import FIELDS, read_fields
 from harness.telemetry.nvml_door import Nvml, RefusedError
 from harness.testing.nvmlsim import SimulatedNvml

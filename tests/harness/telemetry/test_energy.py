@@ -5,14 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.reading import Reading
-from harness.telemetry.energy import (
-    Count,
-    Watts,
-    counter_energy,
-    net_joules,
-    per_token,
-    power_energy,
-)
+from harness.telemetry.counter_energy import counter_energy
+from harness.telemetry.energy import Count, Watts, net_joules, per_token
+from harness.telemetry.power_energy import power_energy
 
 
 def _steady(watts: float, until_s: float = 6.0, update_s: float = 0.02) -> list[Count]:

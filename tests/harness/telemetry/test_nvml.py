@@ -18,7 +18,15 @@ def _sampler(simulator: SimulatedNvml, **environment: str) -> NvmlSampler:
 
 
 @pytest.mark.parametrize(
-    "script", [_TWO, "clock set", "clock set\ndevice 0\nfault 0 * gpu_is_lost 0 -"]
+    "script",
+    [
+        _TWO,
+        "clock set",
+        "clock set\ndevice 0\nfault 0 * gpu_is_lost 0 -",
+        "clock set\ndevice 0\nfault 0 nvmlDeviceGetFieldValues function_not_found 0 -",
+        "clock set\ndevice 0\nmig 0 gi=1",
+        "clock set\ndevice 0 gpm=1\nfault 0 nvmlDeviceGetMemoryInfo_v2 function_not_found 0 -",
+    ],
 )
 def test_it_keeps_the_contract(simulator: SimulatedNvml, script: str) -> None:
     simulator.play(script)
