@@ -1,4 +1,4 @@
-"""Energy of a phase from power readings, where there is no counter; what that leaves out is said."""
+"""Energy of a phase from power readings, where there is no counter, and what that leaves out."""
 
 from __future__ import annotations
 
