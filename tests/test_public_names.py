@@ -15,6 +15,7 @@ PUBLIC = {
         "Observation",
         "Options",
         "Point",
+        "Quantity",
         "Report",
         "Request",
         "Sampler",
@@ -22,8 +23,10 @@ PUBLIC = {
         "Session",
         "StepSession",
         "StreamSession",
+        "Tier",
         "TokenEvent",
         "Transcript",
+        "Watched",
     },
     "harness.errors": {
         "HarnessError",

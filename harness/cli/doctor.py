@@ -21,6 +21,7 @@ from rich.text import Text
 
 from harness.cli.arguments import JsonOption, PluginOption, StoreOption
 from harness.cli.capture import complete_backends, show_capture
+from harness.cli.sensors import sensor_findings
 from harness.cli.table import stdout
 from harness.contracts import Availability, Backend
 from harness.environment.facts import is_absent
@@ -60,7 +61,7 @@ def doctor(
     if capture:
         show_capture(capture, plugin or (), json=json)
         return
-    findings = list(_findings(store))
+    findings = list(_findings(store, plugin or []))
     if json:
         typer.echo(json_.dumps({"findings": [asdict(finding) for finding in findings]}, indent=1))
         return
@@ -73,11 +74,12 @@ def doctor(
     )
 
 
-def _findings(store: Path) -> Iterator[Finding]:
+def _findings(store: Path, plugins: list[Path]) -> Iterator[Finding]:
     yield _python()
     yield _torch()
     yield from _backends()
     yield from _gpus()
+    yield from sensor_findings(plugins)
     yield from machine_findings()
     yield _clock()
     yield _store(store)
