@@ -23,6 +23,7 @@ from harness.store.view import (
     check_words,
     environment_words,
     lines,
+    machine_words,
     run_words,
     why_no_figures,
 )
@@ -60,6 +61,8 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
             parts += [] if everything else _reasons(found)
         if not only and case.status == "done":
             parts += [Padding(_account(a), (0, 0, 0, 2)) for a in accounts_of(case)]
+        if words := machine_words(case):
+            parts.append(_indented(f"meanwhile: {words}", "dim"))
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]

@@ -21,8 +21,7 @@ _SLOW_NS = 1_000_000_000
 _TIERS = ("fast", "slow", "boundary")
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """A tick that is read now, and those before it that nobody read."""
 
     due_ns: int
@@ -81,11 +80,9 @@ class Opened:
         keys = {tier: [q.key for q in here if q.tier == tier] for tier in _TIERS}
         return cls(sampler, place, {tier: found for tier, found in keys.items() if found})
 
-    def call(self, tier: str, due_ns: int | None, clock: Callable[[], int]) -> Called | None:
-        """Read a tier; None where it has no quantity."""
-        keys = self.keys.get(tier)
-        if keys is None:
-            return None
+    def call(self, tier: str, due_ns: int | None, clock: Callable[[], int]) -> Called:
+        """Read a tier that it has quantities of."""
+        keys = self.keys[tier]
         before_ns = clock()
         try:
             readings = self.sampler.read(tier)
@@ -120,10 +117,10 @@ class Loop:
         beat: Beat,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._samplers = samplers
         self._beat = beat
         self._clock = clock
         self._pending: deque[Called | bytes] = deque()
+        self._of_tier = {tier: [s for s in samplers if tier in s.keys] for tier in _TIERS}
 
     def tick(self) -> None:
         """Read what is due."""
@@ -142,9 +139,8 @@ class Loop:
             self._read(tier, None)
 
     def _read(self, tier: str, due_ns: int | None) -> None:
-        for opened in self._samplers:
-            if called := opened.call(tier, due_ns, self._clock):
-                self._pending.append(called)
+        for opened in self._of_tier[tier]:
+            self._pending.append(opened.call(tier, due_ns, self._clock))
 
     @property
     def waiting(self) -> int:

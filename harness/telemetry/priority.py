@@ -30,7 +30,9 @@ def take_turns() -> str:
     libc.prctl(_PR_SET_TIMERSLACK, _SLACK_NS)
     lowest = os.sched_get_priority_min(os.SCHED_FIFO)
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(lowest))
+        # What a sampler starts itself (nvidia-smi, say) is ordinary again.
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(lowest))
     except OSError:
         return f"{_short_turns(libc)}; real-time priority is not permitted"
     return f"real-time, lowest ({lowest})"

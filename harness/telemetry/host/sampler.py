@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from harness.contracts import Availability, Quantity, Sampler, Watched
@@ -101,7 +102,7 @@ class HostSampler(Sampler):
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._groups: list[tuple[Group, list[tuple[str, str]]]] = []
+        self._groups: dict[str, list[tuple[Group, list[tuple[str, str]]]]] = {}
 
     def availability(self) -> Availability:
         """It needs /proc as Linux has it."""
@@ -123,7 +124,7 @@ class HostSampler(Sampler):
                 continue
             for group in groups:
                 quantities = group.quantities()
-                self._groups.append((group, [q.key for q in quantities]))
+                self._groups.setdefault(group.tier, []).append((group, [q.key for q in quantities]))
                 found += quantities
         return found
 
@@ -135,17 +136,16 @@ class HostSampler(Sampler):
     def read(self, tier: str) -> Mapping[tuple[str, str], Reading]:
         """Read every file of the tier once; what cannot be read now is absent with the reason."""
         taken: list[_Taken] = []
-        for group, keys in self._groups:
-            if group.tier == tier:
-                try:
-                    taken.append((keys, group.take()))
-                except _UNREADABLE as error:
-                    taken.append((keys, _why(error)))
+        for group, keys in self._groups.get(tier, ()):
+            try:
+                taken.append((keys, group.take()))
+            except _UNREADABLE as error:
+                taken.append((keys, _why(error)))
         return _Readings(taken)
 
     def close(self) -> None:
         """Close every file."""
-        for group, _ in self._groups:
+        for group, _ in chain.from_iterable(self._groups.values()):
             group.close()
         self._groups.clear()
         with contextlib.suppress(AttributeError):  # never opened

@@ -109,7 +109,7 @@ def test_the_true_integral_of_a_gauge_lies_within_the_bound(
     edges = [0, *switch, int(times[-1])]
     true = sum(
         max(0, min(b, end) - max(a, start)) / 1e3 * value
-        for a, b, value in zip(edges, edges[1:], values, strict=True)
+        for (a, b), value in zip(pairwise(edges), values, strict=True)
     )
 
     area = integral(series(*zip(map(float, times), values, strict=True)), start * MS, end * MS)
