@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ from harness.spec import Source
 from harness.store import Run, RunWriter, Samples, Store
 from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord
 
-__all__ = ["Watcher", "new_record", "run_visits"]
+__all__ = ["Watcher", "compute_reference", "failed_round", "new_record", "run_visits"]
 
 
 _SAMPLING = ("warm-up", "measure")
@@ -53,8 +53,9 @@ def new_record(
     run_id: str,
     command: Sequence[str],
     plugin_files: Sequence[Path] = (),
+    project: Path | None = None,
 ) -> RunRecord:
-    """Return the record of a run that has not begun."""
+    """Return the record of a run that has not begun; `project` is by default the working folder."""
     suite = plan.suite
     return RunRecord(
         id=run_id,
@@ -68,7 +69,7 @@ def new_record(
         seed=suite.run.seed,
         rounds=suite.run.rounds,
         order=order(plan.cases, suite.run.rounds, suite.run.seed),
-        environment=fingerprint(Path.cwd()),
+        environment=fingerprint(project or Path.cwd()),
         metrics=plan.metrics,
         cases=[_case_record(plan, case) for case in plan.cases],
     )
@@ -190,7 +191,7 @@ class _Engine:
             measured = sum(p.end_ns - p.start_ns for p in found.phases if p.name in _SAMPLING) / 1e9
             self._overheads.append(max(0.0, seconds_since(started) - measured))
         else:
-            found, samples = _failed(number, started_at, ended), []
+            found, samples = failed_round(number, started_at, ended), []
         found = found.model_copy(update={"order": place, "command": worker_command(task_file)})
         rows = [Samples(s.point, s.phase, s.iteration, s.metric, s.values) for s in samples]
         self._writer.add_round(case.id, found, rows)
@@ -201,31 +202,54 @@ class _Engine:
         self, case: Case, positions: int, task_file: Path, log: Path
     ) -> tuple[Path, Ended | None]:
         """Have the model's reference logits; None where they are there already."""
-        path = reference_path(
-            self._store.cache, self._plan.model(case), positions, case.dtype
-        ).resolve()
+        digest = self._plan.model(case).digest
+        path = reference_path(self._store.cache, digest, positions, case.dtype).resolve()
         if path.exists():
             return path, None
-        self._watcher.event(PhaseStarted(name="reference"))
-        task = ReferenceTask(
-            parent_pid=os.getpid(),
-            plugin_files=self._plugin_files,
-            model=case.model,
-            seed=case.model_seed,
-            positions=positions,
-            dtype=case.dtype,
-            threads=case.threads,
-            output=path,
-        )
-        ended = run_worker(
-            task,
-            task_file.with_name(f"reference-{task_file.name}"),
+        ended = compute_reference(
+            case,
+            path,
+            positions,
+            task_file,
             log,
-            threads=case.threads,
+            plugin_files=self._plugin_files,
             time_limit=self._plan.suite.run.time_limit,
             listen=self._watcher.event,
         )
         return path, ended
+
+
+def compute_reference(
+    case: Case,
+    path: Path,
+    positions: int,
+    task_file: Path,
+    log: Path,
+    *,
+    plugin_files: Sequence[Path],
+    time_limit: float,
+    listen: Callable[[PhaseStarted | Progress], None],
+) -> Ended:
+    """Have the reference logits of a case's model written to `path`, by a process of its own."""
+    listen(PhaseStarted(name="reference"))
+    task = ReferenceTask(
+        parent_pid=os.getpid(),
+        plugin_files=list(plugin_files),
+        model=case.model,
+        seed=case.model_seed,
+        positions=positions,
+        dtype=case.dtype,
+        threads=case.threads,
+        output=path,
+    )
+    return run_worker(
+        task,
+        task_file.with_name(f"reference-{task_file.name}"),
+        log,
+        threads=case.threads,
+        time_limit=time_limit,
+        listen=listen,
+    )
 
 
 def _case_record(plan: Plan, case: Case) -> CaseRecord:
@@ -253,7 +277,8 @@ def _case_record(plan: Plan, case: Case) -> CaseRecord:
     return record
 
 
-def _failed(number: int, started_at: str, ended: Ended) -> RoundRecord:
+def failed_round(number: int, started_at: str, ended: Ended) -> RoundRecord:
+    """Return the record of a round whose worker ended without a result."""
     return RoundRecord(
         round=number,
         status="unavailable" if ended.unavailable else "failed",

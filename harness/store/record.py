@@ -14,8 +14,10 @@ from harness.reading import Reading
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BlockRecord",
     "CaseRecord",
     "CheckRecord",
+    "DuetRecord",
     "Failure",
     "Figure",
     "PhaseRecord",
@@ -104,6 +106,36 @@ class PointRecord(_Record):
     """Time that reading results took after the session said it had synchronized."""
 
 
+class BlockRecord(_Record):
+    """A stretch of iterations during which the other side of a duet was frozen."""
+
+    point: str = ""
+    place: int
+    """Among the blocks of both sides of the duet, in the order they ran."""
+    first_iteration: int
+    iterations: int
+    start_ns: int
+    end_ns: int
+    probe_before: float | None = None
+    """Read bandwidth just before, bytes/s: the state the machine was in."""
+    probe_after: float | None = None
+    """Just after; far from the one before, the machine switched states meanwhile."""
+
+
+class DuetRecord(_Record):
+    """That a run is one side of an A/B comparison, its rounds paired with the other run's."""
+
+    side: Literal["base", "cand"]
+    label: str
+    """What this side is: a revision, an interpreter, settings."""
+    partner: str
+    """Id of the other side's run."""
+    interleaved: Literal["generations", "processes"]
+    """Whether both sides stayed loaded and took turns, or whole processes did."""
+    because: str | None = None
+    """Why only processes took turns."""
+
+
 class RoundRecord(_Record):
     """One case in one fresh process."""
 
@@ -132,6 +164,8 @@ class RoundRecord(_Record):
     facts: dict[str, Any] = Field(default_factory=dict)
     """What the backend wanted recorded."""
     cautions: list[Caution] = Field(default_factory=list)
+    blocks: list[BlockRecord] = Field(default_factory=list)
+    """In a duet: which iterations ran while the other side was frozen."""
 
 
 class Utilization(_Record):
@@ -204,6 +238,8 @@ class RunRecord(_Record):
     metrics: list[Metric] = Field(default_factory=list)
     """Definitions of all metrics in the run."""
     cases: list[CaseRecord] = Field(default_factory=list)
+    duet: DuetRecord | None = None
+    """Where it is one side of an A/B comparison."""
 
     def case(self, case_id: str) -> CaseRecord:
         """Return the case with this id; KeyError where there is none."""
