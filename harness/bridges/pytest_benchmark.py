@@ -69,7 +69,9 @@ def to_pytest_benchmark(run: Run) -> bytes:
     frame = frame[frame["phase"] == "measure"]
     metrics = {m.name: m for m in record.metrics if m.unit in _SECONDS}
     benchmarks = []
-    for key, rows in frame.groupby(["case", "metric", "point"], observed=True, sort=False):
+    groups = frame.groupby(["case", "metric", "point"], observed=True, sort=False)
+    order = {case.id: place for place, case in enumerate(record.cases)}
+    for key, rows in sorted(groups, key=lambda group: order[str(group[0][0])]):
         case, metric, point = map(str, key)
         if metric in metrics and record.case(case).status == "done":
             values = rows["value"].to_numpy() * _SECONDS[metrics[metric].unit]

@@ -15,15 +15,19 @@ import harness
 # One line per verb: its function lies in a module of the verb's name.
 from harness.cli.ab import ab
 from harness.cli.baseline import baseline
+from harness.cli.bisect import bisect
 from harness.cli.check_plugin import check_plugin
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.export import export
 from harness.cli.gate import gate
 from harness.cli.generate import generate
+from harness.cli.history import history
+from harness.cli.importing import importing
 from harness.cli.listing import listing
 from harness.cli.report import report
 from harness.cli.run import run
+from harness.cli.selftest import selftest
 from harness.cli.show import show
 from harness.errors import HarnessError
 
@@ -37,8 +41,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (run, show, report, compare, gate, ab, export, generate, doctor):
+for verb in (run, show, report, compare, gate, ab, bisect, history, selftest):
     app.command()(verb)
+app.command("import")(importing)
+app.command()(export)
+app.command()(generate)
+app.command()(doctor)
 app.command("list")(listing)
 app.command("check-plugin")(check_plugin)
 app.add_typer(baseline, name="baseline")

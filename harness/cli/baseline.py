@@ -12,7 +12,7 @@ from harness.cli.arguments import JsonOption, StoreOption
 from harness.cli.complete import run_ids
 from harness.cli.show import print_run
 from harness.cli.table import stdout
-from harness.shown import printable
+from harness.shown import printable, quantity
 from harness.store import Store
 from harness.store.baselines import Baselines
 from harness.store.folder import DEFAULT_ROOT
@@ -62,6 +62,27 @@ def show(name: _Name, json: JsonOption = False, store: StoreOption = Path(DEFAUL
     baselines = Baselines(Store(store))
     baselines.get(name)
     print_run(baselines.run(name), json_=json)
+
+
+_Url = Annotated[str, typer.Argument(help="A path, s3://…, gs://…: what fsspec can open.")]
+
+
+@baseline.command()
+def push(name: _Name, url: _Url, store: StoreOption = Path(DEFAULT_ROOT)) -> None:
+    """Write a baseline and its run to one file elsewhere."""
+    from harness.store.remote import push as write
+
+    size = write(Store(store), name, url)
+    typer.echo(f"{name} -> {url}, {quantity(size, 'bytes')}")
+
+
+@baseline.command()
+def pull(name: _Name, url: _Url, store: StoreOption = Path(DEFAULT_ROOT)) -> None:
+    """Read what push wrote, and point a name to its run."""
+    from harness.store.remote import pull as read
+
+    found = read(Store(store), name, url)
+    typer.echo(f"{found.name} -> {found.run}")
 
 
 @baseline.command()

@@ -100,6 +100,8 @@ class Duet:
                     expected="the same work on both sides",
                 )
         self._halves = tuple(_Half(*each) for each in zip(sides, planned, writers, strict=True))
+        duet = base.record.duet
+        self._both_stay_loaded = duet is None or duet.interleaved == "generations"
         self._store = store
         self._plan = plan
         self._listen = listen
@@ -157,13 +159,12 @@ class Duet:
 
     def _round(self, number: int, case: int) -> tuple[RoundRecord, RoundRecord]:
         begun = _now()
-        planned = [half.planned.cases[case] for half in self._halves]
         references = [self._reference(half, case) for half in self._halves]
         for half in self._halves:
             half.places = {}
         if failure := next((e for e in references if isinstance(e, Ended)), None):
             endings = [failure, failure]
-        elif why_not_both(planned) is None:
+        elif self._both_stay_loaded:
             endings = self._interleaved(number, case, [Path(str(r)) for r in references])
         else:
             endings = self._one_after_the_other(number, case, [Path(str(r)) for r in references])
@@ -331,7 +332,10 @@ def why_not_both(planned: Sequence[PlannedCase]) -> str | None:
 
 
 def record_duet(planned: tuple[PlannedSide, PlannedSide], sides: tuple[Side, Side]) -> None:
-    """Write into both records that they belong together, and how they take turns."""
+    """Write into both records that they belong together, and how they take turns.
+
+    One case that does not fit twice decides for all: a run is interleaved one way.
+    """
     reasons = [
         why_not_both(cases) for cases in zip(planned[0].cases, planned[1].cases, strict=True)
     ]

@@ -6,7 +6,7 @@ It must not know what is measured: a scenario yields observations, a rule says w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,9 +142,20 @@ def _centre(values: Any, primary: Metric) -> float:
 
 
 def result_of(
-    series: PointSeries, steady: Steady, stopped: str, half_width: float | None
+    series: PointSeries,
+    steady: Steady,
+    stopped: str,
+    half_width: float | None,
+    quiet: Mapping[str, Reading] | None = None,
 ) -> PointResult:
     """Return what a point gave, split into warm-up and what was measured.
+
+    Args:
+        series: All that was observed.
+        steady: Where its steady part begins.
+        stopped: Why sampling ended.
+        half_width: Of the primary metric, within this process.
+        quiet: What the machine did besides, where that is not all that happened meanwhile.
 
     Raises:
         SessionError: where nothing was observed.
@@ -164,7 +175,7 @@ def result_of(
         for i, observed in enumerate(series.values)
         for metric, values in observed.items()
     ]
-    quiet = quietness(series.marks[start], series.marks[-1])
+    quiet = dict(quiet or quietness(series.marks[start], series.marks[-1]))
     doubts = [c.model_copy(update={"point": point.label}) for c in cautions_for(quiet)]
     if not point.once and steady.verdict in _STEADY_CAUTIONS:
         doubts.append(

@@ -19,6 +19,7 @@ from harness.engine.measure import PointResult, PointSeries, result_of
 from harness.environment.cpu import last_level_cache_bytes
 from harness.environment.facts import AbsentError
 from harness.errors import SessionError
+from harness.quiet import Snapshot, quietness_within, snapshot
 from harness.stats.steady import Steady
 from harness.stats.stopping import StoppingRule
 from harness.store.record import BlockRecord
@@ -58,12 +59,18 @@ def measure_in_turns(
     start = len(series.centres)
     speaker.say(Ready(point=point.label))
     blocks: list[BlockRecord] = []
+    stretches: list[tuple[Snapshot, Snapshot]] = []
     while speaker.told() == BLOCK:
-        blocks.append(_block(series, observations, len(blocks), block_seconds, probe))
+        block, stretch = _block(series, observations, len(blocks), block_seconds, probe)
+        blocks.append(block)
+        stretches.append(stretch)
         speaker.say(BlockDone(block=blocks[-1]))
     if not blocks:
         raise SessionError("no block was asked for")
-    found = result_of(series, Steady(start=start, verdict=steady.verdict), "told", None)
+    # What the other side did while this one was frozen is no disturbance.
+    quiet = quietness_within(stretches)
+    measured = Steady(start=start, verdict=steady.verdict)
+    found = result_of(series, measured, "told", None, quiet)
     found.blocks.extend(blocks)
     return found
 
@@ -116,15 +123,17 @@ def _block(
     place: int,
     seconds: float,
     probe: Probe,
-) -> BlockRecord:
+) -> tuple[BlockRecord, tuple[Snapshot, Snapshot]]:
     before = probe()
+    begun = snapshot()
     first, start_ns = len(series.centres), now_ns()
     for _ in itertools.count():
         series.add(_next(observations))
         if seconds_since(start_ns) >= seconds:
             break
     end_ns = now_ns()
-    return BlockRecord(
+    ended = snapshot()
+    block = BlockRecord(
         point=series.point.label,
         place=place,
         first_iteration=first,
@@ -134,6 +143,7 @@ def _block(
         probe_before=before,
         probe_after=probe(),
     )
+    return block, (begun, ended)
 
 
 def _next(observations: Iterator[Observation]) -> Observation:

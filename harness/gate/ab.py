@@ -32,6 +32,8 @@ class Ab:
     backends: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    early_stop: bool = True
+    """Whether a case that is decided is measured no more."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def run_ab(
 
         def undecided(rounds: int) -> set[int]:
             numbers = set(range(len(cand.cases)))
-            if SequentialPlan().at(rounds) is None:
+            if not ab.early_stop or SequentialPlan().at(rounds) is None:
                 return numbers
             judgement = _judge((one, other), planned, rules)
             judged(judgement, rounds)

@@ -74,13 +74,7 @@ def evidence_of(run: Run, record: RunRecord | None = None) -> Evidence:
         record: Instead of the run's own, where a run that goes on is further than its file.
     """
     record = record or run.record
-    done = {
-        (case.id, each.round)
-        for case in record.cases
-        if case.status == "done"
-        for each in case.rounds
-        if each.status == "done"
-    }
+    done = _done(record)
     frame = run.samples
     frame = frame[frame["phase"] == "measure"]
     metrics = {metric.name: metric for metric in record.metrics}
@@ -106,7 +100,10 @@ def evidence_of_samples(
     """
     metrics = {metric.name: metric for metric in record.metrics}
     found: dict[Key, dict[int, tuple[Array, NDArray[np.int64]]]] = {}
+    done = _done(record)
     for (case, number), rows in samples.items():
+        if (case, number) not in done:
+            continue
         values: dict[Key, list[float]] = {}
         for row in rows:
             if row.phase == "measure":
@@ -115,6 +112,17 @@ def evidence_of_samples(
             array = np.asarray(own, dtype=np.float64)
             found.setdefault(key, {})[number] = array, np.arange(array.size)
     return Evidence(record, {key: _series(metrics[key.metric], r) for key, r in found.items()})
+
+
+def _done(record: RunRecord) -> set[tuple[str, int]]:
+    """Return (case id, round) of all that has figures."""
+    return {
+        (case.id, each.round)
+        for case in record.cases
+        if case.status == "done"
+        for each in case.rounds
+        if each.status == "done"
+    }
 
 
 def _series(metric: Metric, rounds: Mapping[int, tuple[Array, NDArray[np.int64]]]) -> Series:

@@ -99,7 +99,7 @@ class PointRecord(_Record):
     steady: str
     """flat, warmup, slowdown, no-steady-state, too-short or exact."""
     stopped: str
-    """Why sampling ended: target, max-samples, budget or exact."""
+    """Why sampling ended: target, max-samples, budget, exact, or told where a duet said so."""
     half_width: float | None = None
     """Relative half-width of the primary metric within this process when it ended."""
     lag_s: float | None = None
