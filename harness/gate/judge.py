@@ -34,6 +34,8 @@ from harness.store.view import why_no_figures
 __all__ = ["Rules", "judge", "matched"]
 
 _TAILS = {"p90": 0.9, "p99": 0.99}
+_TAIL_MARGIN = 0.1
+"""Tails are noisier than centres."""
 _FALSE_DISCOVERIES = 0.05
 _FIGURES = re.compile(r"^[+-][\d.]+% \([^)]*\): ")
 """With which a reason may begin; the row has them already."""
@@ -286,13 +288,15 @@ class _Judging:
                 "kind": "tail",
                 "statistic": statistic,
                 "primary": False,
+                "margin": _TAIL_MARGIN,
                 "base": _quantile(base, q),
                 "cand": _quantile(cand, q),
             }
             tail = row.model_copy(update=update)
             if self._paired:
                 sides = base.processes, cand.processes
-                yield _with(tail, compare_tails(*sides, q, better=cand.metric.better))
+                better = cand.metric.better
+                yield _with(tail, compare_tails(*sides, q, better=better, margin=_TAIL_MARGIN))
             else:
                 why = "how far tails differ from run to run is not known; harness ab pairs them"
                 yield tail.model_copy(update={"verdict": "inconclusive", "reason": why})

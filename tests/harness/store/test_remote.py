@@ -65,7 +65,7 @@ def test_a_file_that_leads_elsewhere_is_refused(store: Store, tmp_path: Path, me
         info.size = 2
         archive.addfile(info, io.BytesIO(b"{}"))
 
-    with pytest.raises(InputError, match="holds no (baseline|run)"):
+    with pytest.raises(InputError, match=r"holds no (baseline|run)"):
         pull(store, "main", str(url))
 
 
