@@ -17,7 +17,16 @@ from harness.reading import Reading
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.view import Line, lines
 
-__all__ = ["Comparison", "answers", "comparisons", "labels", "ratio", "tokens_words"]
+__all__ = [
+    "Comparison",
+    "answers",
+    "comparisons",
+    "labels",
+    "quotient",
+    "ratio",
+    "times_better",
+    "tokens_words",
+]
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,20 @@ def ratio(best: Reading, other: Reading) -> Reading:
     The value is at least 1; an interval that reaches below 1 means that the two cannot be told
     apart.
     """
-    if not best.value or not other.value or best.value < 0 or other.value < 0:
+    if best.value is not None and other.value is not None and best.value < other.value:
+        best, other = other, best
+    return quotient(best, other)
+
+
+def times_better(figure: Reading, base: Reading, metric: Metric) -> Reading:
+    """Return how many times better a figure is than another; below 1 it is worse."""
+    return quotient(figure, base) if metric.better == "higher" else quotient(base, figure)
+
+
+def quotient(top: Reading, bottom: Reading) -> Reading:
+    """Return one figure over another, with its interval; absent where they have no ratio."""
+    if not top.value or not bottom.value or top.value < 0 or bottom.value < 0:
         return Reading.absent("a ratio needs two values above zero")
-    top, bottom = (best, other) if best.value >= other.value else (other, best)
     value = _log(top.value) - _log(bottom.value)
     ends = (top.low, top.high, bottom.low, bottom.high)
     if any(end is None or end <= 0 for end in ends):

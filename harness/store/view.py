@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.cautions import Caution
+from harness.cautions import Caution, CautionKind
 from harness.metrics import Metric
 from harness.reading import Reading
 from harness.shown import number, quantity, share, spread
@@ -22,6 +22,7 @@ __all__ = [
     "check_words",
     "environment_words",
     "lines",
+    "marks_of",
     "run_words",
     "why_no_figures",
 ]
@@ -191,3 +192,20 @@ def _at(facts: Any, *keys: str) -> Any:
     for key in keys:
         facts = facts.get(key) if isinstance(facts, dict) else None
     return None if isinstance(facts, dict) and "absent" in facts else facts
+
+
+def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
+    """Return in a word each what must stand beside every figure of a case."""
+    marks = [
+        word for kind, word in _MARKS.items() if any(c.kind == kind for c in cautions_of(case))
+    ]
+    if record.resumed_at:
+        marks.append("resumed")
+    if record.status == "interrupted":
+        marks.append("interrupted")
+    if case.status == "incorrect":
+        marks.append("incorrect")
+    return marks
+
+
+_MARKS = {CautionKind.SIMULATED: "simulated", CautionKind.FREQUENCY: "clocks not steady"}
