@@ -79,6 +79,7 @@ def _plain_attributes(
     element: ET.Element, prefix: str, used: set[str], colors: Mapping[str, str]
 ) -> None:
     attributes = element.attrib
+    attributes.pop("font-family", None)  # the page's own, or the file's
     style = attributes.pop("style", "")
     name = attributes.pop("id", "")
     for part in style.split(";"):
@@ -90,9 +91,12 @@ def _plain_attributes(
         elif key and key != "font":
             attributes[key] = value
     for key, value in list(attributes.items()):
-        if key == "d" or key in ("transform", "points"):
+        if key == "transform" and value.startswith("rotate(-0 "):
+            del attributes[key]
+        elif key in ("d", "transform", "points"):
             attributes[key] = _NUMBER.sub(
-                lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value
+                lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."),
+                " ".join(value.split()),
             )
         elif key in ("x", "y", "width", "height", "stroke-dasharray", "stroke-width"):
             attributes[key] = _NUMBER.sub(lambda m: f"{float(m[0]):.2f}", value)

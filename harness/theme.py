@@ -7,6 +7,7 @@ marks and dashes tell series apart where there is no colour at all. It must not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DARK", "GREY", "LIGHT", "THEMES", "Style", "Theme"]
+__all__ = ["DARK", "GREY", "LIGHT", "THEMES", "Style", "Theme", "powers"]
 
 _MARKERS = "osD^vPX"
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
@@ -154,6 +155,15 @@ class Theme:
             "figure.constrained_layout.h_pad": 0.05,
             "figure.constrained_layout.w_pad": 0.05,
         }
+
+
+def powers(value: float, _: object = None) -> str:
+    """Return a tick of a logarithmic axis as words: `10⁻³`, without a formula's mark-up."""
+    power = round(math.log10(value))
+    return f"10{str(power).translate(_RAISED)}" if abs(value / 10.0**power - 1) < 1e-6 else ""
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _wrapped(words: str, width: float, size: float) -> str:

@@ -23,7 +23,9 @@ def site(
     ] = Path("site"),
     url: Annotated[
         str | None,
-        typer.Option("--url", help="Where it will be served; gives feed and sitemap whole addresses."),
+        typer.Option(
+            "--url", help="Where it will be served; gives feed and sitemap whole addresses."
+        ),
     ] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="A site plugin.")] = "static",  # noqa: A002 - the option's name
 ) -> None:

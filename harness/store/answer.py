@@ -21,6 +21,7 @@ __all__ = [
     "Comparison",
     "answers",
     "comparisons",
+    "headline",
     "labels",
     "quotient",
     "ratio",
@@ -63,6 +64,39 @@ def answers(record: RunRecord) -> list[str]:
     """Return one sentence per comparison; one that says so where no case has a figure."""
     names = labels(record)
     return [_sentence(c, names) for c in comparisons(record)] or ["No case has a figure."]
+
+
+def headline(record: RunRecord) -> str:
+    """Return the answer in one sentence, tokens included: who, how much, how surely, beside whom.
+
+    The best of the first comparison stands beside the suite's first case, or beside the runner-up
+    where it is that case itself.
+    """
+    names = labels(record)
+    tokens = tokens_words(record)
+    found = comparisons(record)
+    compared = next((c for c in found if len(c.ranked) > 1), None)
+    if compared is None:
+        return (
+            f"{_sentence(found[0], names)}; {tokens}"
+            if found
+            else f"No case has a figure; {tokens}"
+        )
+    (best, line), *others = compared.ranked
+    first = min(others, key=lambda entry: record.cases.index(entry[0]))
+    base, its = others[0] if record.cases.index(best) < record.cases.index(first[0]) else first
+    where = f"{compared.scenario}{f' at {compared.point}' if compared.point else ''}"
+    times = ratio(line.headline.reading, its.headline.reading)
+    figures = f"{compared.metric.name} {line.value} against {its.value}"
+    if times.value is None or times.low is None or times.high is None:
+        words = f"{names[best.id]} is {_times(times, compared.metric)} {names[base.id]} in {where}"
+    elif times.low <= 1.0:
+        words = f"{names[best.id]} and {names[base.id]} cannot be told apart in {where}"
+        figures += f", {times.value:.2f}× [{times.low:.2f}, {times.high:.2f}]"
+    else:
+        words = f"{names[best.id]} is {_times(times, compared.metric)} {names[base.id]} in {where}"
+    more = f", best of {len(compared.ranked)}" if len(compared.ranked) > 2 else ""
+    return f"{words}{more} ({figures}); {tokens}"
 
 
 def tokens_words(record: RunRecord) -> str:

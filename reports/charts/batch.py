@@ -111,7 +111,6 @@ class BatchChart(Chart):
         axes.set_ylim(bottom=0)
         axes.set_ylabel("decode throughput, tokens/s")
         legend(
-            figure,
             axes,
             theme,
             dotted="ceiling (bandwidth)",

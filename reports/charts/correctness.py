@@ -10,6 +10,7 @@ from harness.contracts import Chart
 from harness.pictures import marked
 from harness.shown import number
 from harness.store.record import CheckRecord
+from harness.theme import powers
 from reports.charts.tidy import WHICH, Seen, frame, named, records, seen
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], theme: Theme) -> None:
         if row["allowed"]:
             axes.plot([row["allowed"]] * 2, [y - 0.36, y + 0.36], color=theme.ink, lw=2.4)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(powers)
+    axes.minorticks_off()
     axes.set_xlim(left=floor / 4)
     axes.set_yticks(range(len(rows)), [named(row) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -97,7 +97,7 @@ class CostChart(Chart):
             batch_axis(each, part["at"], _AXES[along])
             each.set_ylim(bottom=0)
             each.set_ylabel("time of a decode step, ms")
-        legend(figure, axes[0], theme, dotted="bound (bytes / bandwidth)")
+        legend(axes[0], theme, dotted="bound (bytes / bandwidth)")
         theme.note(figure, f"bars: 95 % intervals; {samples_words(data)}")
         return figure
 

@@ -11,7 +11,6 @@ from reports.charts.tidy import named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["batch_axis", "curve", "legend"]
 
@@ -62,14 +61,15 @@ def batch_axis(axes: Axes, values: Iterable[int], words: str = "batch, rows") ->
     axes.set_xlabel(words)
 
 
-def legend(figure: Figure, axes: Axes, theme: Theme, *, dotted: str = "", ring: str = "") -> None:
+def legend(axes: Axes, theme: Theme, *, dotted: str = "", ring: str = "", columns: int = 3) -> None:
     """Name the series above the axes, and what dotted lines and rings stand for."""
     if dotted:
         axes.plot([], [], color=theme.soft, lw=0.9, ls=(0, (2, 2)), label=dotted)
     if ring:
         axes.plot([], [], "o", ms=10, mfc="none", mec=theme.soft, label=ring)
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside upper left", ncols=1 if theme.narrow else min(len(names), 3),
-        handlelength=2.4, columnspacing=1.4, borderaxespad=0,
+    count = len(axes.get_legend_handles_labels()[1])
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.01), borderaxespad=0, columnspacing=1.4,
+        ncols=1 if theme.narrow and columns < 4 else min(count, 2 if theme.narrow else columns),
+        handlelength=2.2,
     )  # fmt: skip

@@ -116,7 +116,7 @@ class HistoryChart(Chart):
         shown = records(ticks)[::step]
         axes[-1].set_xticks([r["at"] for r in shown], [_when(r) for r in shown], fontsize=7)
         axes[-1].set_xlabel("run, oldest first")
-        legend(figure, axes[0], theme, dotted="first run")
+        legend(axes[0], theme, dotted="first run")
         theme.note(figure, f"bars: 95 % intervals; {samples_words(data)}")
         return figure
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.contracts import Chart
 from harness.pictures import marked
 from harness.shown import number, quantity
+from reports.charts.curves import legend
 from reports.charts.tidy import WHICH, frame, named, records, seen
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = ["LatenciesChart"]
 
 _METRICS = {"itl_ms": "time between tokens (ITL), ms", "ttft_ms": "time to first token (TTFT), ms"}
 _TAILS = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+_OFFSETS = {"p50": 0.1, "p90": 0.2, "p99": 0.3}
+_MARKS = {"p50": "o", "p90": "D", "p99": "s"}
 _GRID = 200
 """Shares at which a distribution is kept: more cannot be seen."""
 
@@ -164,6 +167,7 @@ def _cumulative(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
             color=style.color, ls=style.dash, label=named(rows[0]),
         )  # fmt: skip
         marked(line[0], rows[0]["series"], named(rows[0]))
+    legend(axes, theme, columns=2)
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1], ["0", "25 %", "50 %", "75 %", "90 %", "100 %"])
     axes.set_ylabel("share of samples")
@@ -186,6 +190,10 @@ def _ridge(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
         axes.plot([low, high], [y, y], color=theme.rule, lw=0.8, zorder=1)
         for row in (r for r in rows if r["kind"] == "figure"):
             _figure(axes, row, y, theme)
+    for statistic, mark in _MARKS.items():
+        face = theme.soft if statistic == "p50" else theme.page
+        axes.plot([], [], ls="none", marker=mark, ms=4.5, mfc=face, mec=theme.soft, label=statistic)
+    legend(axes, theme, columns=4)
     axes.set_yticks(range(len(series)), [named(rows[0]) for rows in series])
     axes.set_ylim(len(series) - 0.55, -0.9)
     axes.tick_params(axis="y", length=0)
@@ -195,29 +203,19 @@ def _ridge(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
 
 def _figure(axes: Axes, row: dict[str, Any], y: float, theme: Theme) -> None:
     style = theme.style(row["series"])
-    place = y + 0.14
+    place = y + _OFFSETS[row["statistic"]]
     if row["low"] is not None:
-        marked(
-            axes.plot(
-                [row["low"], row["high"]],
-                [place, place],
-                color=style.color,
-                lw=2.2,
-                solid_capstyle="butt",
-            )[0],
-            row["series"],
-        )
-    face = style.color if row["statistic"] == "p50" else theme.page
+        span = axes.plot(
+            [row["low"], row["high"]], [place, place],
+            color=style.color, lw=1.6, alpha=0.8, solid_capstyle="butt",
+        )  # fmt: skip
+        marked(span[0], row["series"])
     dot = axes.plot(
-        [row["value"]], [place], ls="none", marker={"p50": "o", "p90": "D", "p99": "s"}[row["statistic"]],
-        ms=4.5, mfc=face, mec=style.color, zorder=3,
+        [row["value"]], [place], ls="none", marker=_MARKS[row["statistic"]], ms=4.5,
+        mfc=style.color if row["statistic"] == "p50" else theme.page, mec=style.color, zorder=3,
     )  # fmt: skip
     words = f"{named(row)}: {row['statistic']} {quantity(row['value'], 'ms')}"
     marked(dot[0], row["series"], words)
-    axes.annotate(
-        f"{row['statistic']}", (row["value"], place), xytext=(0, -8), textcoords="offset points",
-        fontsize=6.5, ha="center", va="center", color=theme.soft,
-    )  # fmt: skip
 
 
 def _counts(data: pd.DataFrame) -> str:

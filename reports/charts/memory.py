@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.contracts import Chart
 from harness.pictures import marked
 from harness.shown import quantity
+from reports.charts.curves import legend
 from reports.charts.tidy import WHICH, Seen, frame, named, records, seen
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _PHASES = {
     "decode": "decode_peak_bytes",
 }
 _PARTS = ("libraries", "weights", "KV cache and set-up", "activations and other")
+_HATCHES = ("", "//", "", "\\\\")
+_COLORS = (5, 6, 4, 3)
+"""From the far end of the palette: parts are no series."""
 _AFTER = {"libraries": "import", "weights": "load", "KV cache and set-up": "prepare"}
 
 
@@ -103,8 +107,8 @@ class MemoryChart(Chart):
             for part in parts:
                 place = _PARTS.index(part["part"])
                 bar = axes.barh(
-                    y, part["value"], left=left, height=0.72, color=theme.series[place % 4],
-                    hatch=("", "///", "...", "xx")[place], edgecolor=theme.page, lw=0.5,
+                    y, part["value"], left=left, height=0.72, color=theme.series[_COLORS[place]],
+                    hatch=_HATCHES[place], edgecolor=theme.page, lw=0.5,
                 )  # fmt: skip
                 words = f"{named(part)}, {part['phase']}: {part['part']} {quantity(part['value'], 'bytes')}"
                 marked(bar.patches[0], part["series"], words)
@@ -143,17 +147,12 @@ class MemoryChart(Chart):
             axes.barh(
                 [-9],
                 [0],
-                color=theme.series[place],
-                hatch=("", "///", "...", "xx")[place],
+                color=theme.series[_COLORS[place]],
+                hatch=_HATCHES[place],
                 edgecolor=theme.page,
                 label=part,
             )
-        figure.legend(
-            loc="outside upper left",
-            ncols=2 if theme.narrow else 4,
-            borderaxespad=0,
-            handlelength=1.4,
-        )
+        legend(axes, theme, columns=4)
         processes = int(max((r["processes"] or 1) for r in rows))
         theme.note(figure, f"{note}; n = {processes} process{'' if processes == 1 else 'es'} a bar")
         return figure

@@ -120,8 +120,8 @@ class ParetoChart(Chart):
             curve(axes, rows, "throughput", theme, words)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("decode throughput of all rows, tokens/s (more is better)")
-        axes.set_ylabel("time per step, ms (less is better)")
-        legend(figure, axes, theme)
+        axes.set_xlabel("decode tokens/s, all rows" + ("" if theme.narrow else " (more is better)"))
+        axes.set_ylabel("time per step, ms" + ("" if theme.narrow else " (less is better)"))
+        legend(axes, theme)
         theme.note(figure, f"numbers: batch; bars: 95 % intervals; {samples_words(data)}")
         return figure

@@ -95,7 +95,10 @@ class RooflineChart(Chart):
         figure, (axes,) = theme.axes(height=3.9)
         rows = records(data)
         figures = [r for r in rows if r["kind"] == "figure"]
-        span = min(r["intensity"] for r in figures) / 2.5, max(r["intensity"] for r in figures) * 3
+        span = (
+            min(r["intensity"] for r in figures) / 2.5,
+            max(r["intensity"] for r in figures) * (60 if theme.narrow else 30),
+        )
         _draw_roofs(axes, [r for r in rows if r["kind"] == "roof"], span, theme)
         for r in figures:
             _draw_figure(axes, r, theme)
@@ -108,12 +111,13 @@ class RooflineChart(Chart):
         axes.plot([], [], ls="none", marker="o", color=theme.soft, label="full: prefill")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.minorticks_off()
         axes.set_xlim(*span)
         axes.set_xlabel("intensity, FLOP per byte of weights")
         axes.set_ylabel("FLOP/s")
         axes.yaxis.set_major_formatter(lambda v, _: quantity(v, "FLOP/s"))
         axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        legend(figure, axes, theme)
+        legend(axes, theme)
         counts = {int(r["processes"]) for r in figures if r["processes"]}
         theme.note(
             figure,
@@ -237,14 +241,10 @@ def _draw_roofs(
             zorder=0,
         )
         axes.annotate(
-            f"{roof['label']}: {quantity(roof['value'], 'FLOP/s')}", (right, roof["value"]),
-            xytext=(-2, 3), textcoords="offset points", fontsize=7, ha="right", color=theme.soft,
-        )  # fmt: skip
-        start = max(left * 1.15, left)
-        axes.annotate(
-            quantity(roof["bandwidth"], "bytes/s"), (start, start * roof["bandwidth"]),
-            xytext=(2, 4 + 9 * (place % 2)), textcoords="offset points", fontsize=7,
-            color=theme.soft, va="bottom",
+            f"{roof['label']}: {quantity(roof['value'], 'FLOP/s')}, "
+            f"{quantity(roof['bandwidth'], 'bytes/s')}",
+            (right, roof["value"]), xytext=(-2, 3), textcoords="offset points", fontsize=7,
+            ha="right", color=theme.soft, zorder=4,
         )  # fmt: skip
 
 

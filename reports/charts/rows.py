@@ -54,7 +54,8 @@ def dot_rows(axes: Axes, rows: Sequence[DotRow], theme: Theme) -> None:
             axes.annotate(
                 heading, xy=(0, y), xycoords=("axes fraction", "data"), xytext=(2, 0),
                 textcoords="offset points", fontsize=8, fontweight="bold", va="center",
-                color=theme.soft,
+                color=theme.soft, zorder=4,
+                bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
             y += 1
         for row in group:

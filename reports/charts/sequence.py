@@ -98,7 +98,7 @@ class SequenceChart(Chart):
         count = len(labels)
         columns = 1 if theme.narrow or count == 1 else 2
         lines = -(-count // columns)
-        figure, axes = theme.axes(lines, columns, height=1.75 * lines + 0.45, sharex=True)
+        figure, axes = theme.axes(lines, columns, height=2.0 * lines + 0.45, sharex=True)
         for each, (_, key) in zip(axes, labels.iterrows(), strict=False):
             _panel(each, data[data["case"] == key["case"]], theme)
         for place, each in enumerate(axes):
@@ -171,7 +171,7 @@ def _panel(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
         for some, mark, at in ((inside, "x", None), (above, "^", top)):
             axes.plot(
                 [r["index"] for r in some], [r["value"] if at is None else at for r in some],
-                ls="none", marker=mark, ms=3.5, color=theme.bad, mew=0.9, clip_on=False,
+                ls="none", marker=mark, ms=3.5, color=theme.bad, mew=0.9,
             )  # fmt: skip
     low = min(r["low"] for r in steady)
     high = max([r["high"] for r in steady] + [min(r["value"], top) for r in bad])

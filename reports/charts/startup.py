@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Chart
 from harness.pictures import marked
+from harness.shown import quantity
 from reports.charts.tidy import WHICH, Seen, frame, named, records, seen
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["StartupChart"]
 
 _PHASES = ("import", "load", "prepare", "verify", "warm-up")
-_HATCHES = {"import": "", "load": "///", "prepare": "...", "verify": "xx", "warm-up": "\\\\\\"}
+_SHADES = {"import": 1.0, "load": 0.8, "prepare": 0.65, "verify": 0.5, "warm-up": 0.35}
 
 
 class StartupChart(Chart):
@@ -73,7 +74,7 @@ class StartupChart(Chart):
         """Read the phases out."""
         said = []
         for label, rows in data.groupby("label", sort=False):
-            steps = [f"{r['phase']} {r['value']:.2f} s" for r in records(rows)]
+            steps = [f"{r['phase']} {_seconds(r['value'])}" for r in records(rows)]
             said.append(f"{label}: {', '.join(steps)}")
         return f"Waterfall of start-up phases. {'; '.join(said)}."
 
@@ -96,17 +97,19 @@ class StartupChart(Chart):
             style = theme.style(row["series"])
             bar = axes.barh(
                 y, row["value"], left=row["start"], height=0.7, color=style.color,
-                hatch=_HATCHES[row["phase"]], edgecolor=theme.page, lw=0.3,
+                alpha=_SHADES[row["phase"]], lw=0,
             )  # fmt: skip
             marked(
-                bar.patches[0], row["series"], f"{named(row)}, {row['phase']}: {row['value']:.2f} s"
+                bar.patches[0],
+                row["series"],
+                f"{named(row)}, {row['phase']}: {_seconds(row['value'])}",
             )
             axes.plot(
                 [row["start"] + row["low"], row["start"] + row["high"]], [y, y],
                 color=theme.ink, lw=1.0, marker="|", ms=4,
             )  # fmt: skip
             axes.annotate(
-                f"{row['value']:.2f} s", (row["start"] + max(row["value"], row["high"]), y),
+                _seconds(row["value"]), (row["start"] + max(row["value"], row["high"]), y),
                 xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center",
             )  # fmt: skip
             places.append(y)
@@ -125,6 +128,10 @@ class StartupChart(Chart):
             figure, f"lines on bars: fastest to slowest process; n = {words} processes a bar"
         )
         return figure
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 0.1 else quantity(1000 * value, "ms")
 
 
 def _phases(one: Seen) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Report
 from harness.shown import interval, printable
-from harness.store.answer import answers, tokens_words
+from harness.store.answer import answers, headline, tokens_words
 from harness.store.durable import write_durably
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.view import (
@@ -129,16 +129,15 @@ def _series(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _run(run: Run, letter: str) -> dict[str, Any]:
     record = run.record
-    first, *more = answers(record)
     return {
         "letter": letter,
         "record": record,
         "what": run_words(record),
         "where": environment_words(record),
-        "answer": first,
+        "headline": headline(record),
         "tokens": tokens_words(record),
         "sound": all(case.status == "done" for case in record.cases),
-        "answers": more,
+        "answers": answers(record),
         "marks": list(_marks(record)),
         "cases": [_case(case, record) for case in record.cases],
         "doubts": sum(len(cautions_of(case)) for case in record.cases),

@@ -51,7 +51,10 @@ class StaticSite(Site):
         gone = [name for name in state.runs if name not in sources]
         touched = {s for name in (*fresh, *gone) for s in _cases_of(folder, name)}
         for name in gone:
-            for file in (folder / "data" / "runs" / f"{name}.json", folder / "runs" / f"{name}.html"):
+            for file in (
+                folder / "data" / "runs" / f"{name}.json",
+                folder / "runs" / f"{name}.html",
+            ):
                 file.unlink(missing_ok=True)
         read = _read_all([(str(store.root / "runs" / name), str(folder)) for name in fresh])
         summaries = {r["id"]: r for r in _json(folder / "data" / "runs.json", [])}
@@ -68,7 +71,9 @@ class StaticSite(Site):
         stale = {*fresh, *gone}
         for slug in sorted(touched | set(histories)):
             _update_case(folder, pages, slug, stale, histories.get(slug, []), about.get(slug))
-        runs = sorted(summaries.values(), key=lambda r: (r["created_at"] or "", r["id"]), reverse=True)
+        runs = sorted(
+            summaries.values(), key=lambda r: (r["created_at"] or "", r["id"]), reverse=True
+        )
         _finish(folder, pages, runs, url)
         _State(url, sources).write(folder)
         return len(fresh)
@@ -89,7 +94,12 @@ class _State:
         return cls(url, said["runs"]) if same and said.get("schema") == SCHEMA else cls(url)
 
     def write(self, folder: Path) -> None:
-        document = {"schema": SCHEMA, "made_by": templates_digest(), "url": self.url, "runs": self.runs}
+        document = {
+            "schema": SCHEMA,
+            "made_by": templates_digest(),
+            "url": self.url,
+            "runs": self.runs,
+        }
         write_durably(folder / _STATE, dumped(document).encode())
 
 
@@ -132,7 +142,19 @@ def _read(task: tuple[str, str]) -> Read:
     run = extract(source)
     pages.write(f"data/runs/{run['id']}.json", dumped(run))
     pages.run(run)
-    keep = ("id", "broken", "suite", "created_at", "status", "what", "answers", "tokens", "machine", "revision", "marks")
+    keep = (
+        "id",
+        "broken",
+        "suite",
+        "created_at",
+        "status",
+        "what",
+        "answers",
+        "tokens",
+        "machine",
+        "revision",
+        "marks",
+    )
     summary = {name: run.get(name) for name in keep}
     summary["cases"] = len(run["cases"])
     summary["backends"] = sorted({case["backend"] for case in run["cases"]})
@@ -159,8 +181,12 @@ def _update_case(
         file.unlink(missing_ok=True)
         (folder / "cases" / f"{slug}.html").unlink(missing_ok=True)
         return
-    rows.sort(key=lambda row: (row["created_at"], row["run"], row.get("metric", ""), row.get("point", "")))
-    case = about or {name: known[name] for name in ("id", "slug", "label", "model", "backend", "scenario")}
+    rows.sort(
+        key=lambda row: (row["created_at"], row["run"], row.get("metric", ""), row.get("point", ""))
+    )
+    case = about or {
+        name: known[name] for name in ("id", "slug", "label", "model", "backend", "scenario")
+    }
     case = {"schema": SCHEMA, **case, "rows": rows}
     pages.write(f"data/cases/{slug}.json", dumped(case))
     pages.case(case, list(changes(case["id"], slug, rows)))
@@ -196,10 +222,21 @@ def _parquet(cases: Sequence[Mapping[str, Any]]) -> bytes:
         "run", "created_at", "revision", "machine", "status", "metric", "point", "statistic",
         "unit", "better", "value", "low", "high", "n", "processes",
     )  # fmt: skip
-    numbers = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "n": pa.int64(), "processes": pa.int64()}
-    head = {name: pa.array([c[name] for c in cases for _ in c["rows"]], pa.string()) for name in ("id", "model", "backend", "scenario")}
+    numbers = {
+        "value": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "n": pa.int64(),
+        "processes": pa.int64(),
+    }
+    head = {
+        name: pa.array([c[name] for c in cases for _ in c["rows"]], pa.string())
+        for name in ("id", "model", "backend", "scenario")
+    }
     body = {
-        name: pa.array([row.get(name) for c in cases for row in c["rows"]], numbers.get(name, pa.string()))
+        name: pa.array(
+            [row.get(name) for c in cases for row in c["rows"]], numbers.get(name, pa.string())
+        )
         for name in names
     }
     return parquet_bytes(pa.table({"case": head.pop("id"), **head, **body}))
@@ -210,4 +247,3 @@ def _json(path: Path, missing: Any) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
         return missing
-

@@ -56,7 +56,10 @@ def histories(
     for row in rows:
         if row.get("value") is not None:
             groups.setdefault((row["metric"], row["point"]), []).append(row)
-    return [_history(metric, point, group, moved.get((metric, point), {})) for (metric, point), group in groups.items()]
+    return [
+        _history(metric, point, group, moved.get((metric, point), {}))
+        for (metric, point), group in groups.items()
+    ]
 
 
 def _history(
@@ -92,16 +95,20 @@ def _history(
         band=" ".join([*upper, *lower]) if len(with_ends) > 1 else "",
         marks=tuple(
             Mark(
-                across(n), down(values[n]),
+                across(n),
+                down(values[n]),
                 down(row["low"]) if row.get("low") is not None else None,
                 down(row["high"]) if row.get("high") is not None else None,
-                f"{row['created_at'][:16].replace('T', ' ')}: {row['shown']}", row["run"],
+                f"{row['created_at'][:16].replace('T', ' ')}: {row['shown']}",
+                row["run"],
             )
             for n, row in enumerate(rows)
             if n >= first
         ),  # fmt: skip
         ticks=tuple((down(v), quantity(v, unit)) for v in _ticks(low, high)),
-        changes=tuple((across(n), moved[row["run"]]) for n, row in enumerate(rows) if row["run"] in moved),
+        changes=tuple(
+            (across(n), moved[row["run"]]) for n, row in enumerate(rows) if row["run"] in moved
+        ),
         alt=f"{metric} {point}".strip()
         + f" over {len(rows)} runs, from {rows[0]['shown']} to {rows[-1]['shown']}",
         rows=tuple(reversed(rows[-100:])),

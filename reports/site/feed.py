@@ -28,7 +28,9 @@ def change_words(change: Change) -> str:
 def atom(runs: Sequence[Mapping[str, Any]], moved: Sequence[Change], url: str | None) -> str:
     """Return the feed of regressions, newest first."""
     base = url.rstrip("/") + "/" if url else ""
-    newest = next((run["created_at"] for run in runs if run["created_at"]), "1970-01-01T00:00:00+00:00")
+    newest = next(
+        (run["created_at"] for run in runs if run["created_at"]), "1970-01-01T00:00:00+00:00"
+    )
     entries = [_entry(change, base) for change in moved if change.worse][:_ENTRIES]
     return "\n".join(
         [
@@ -63,7 +65,9 @@ def _entry(change: Change, base: str) -> str:
     )
 
 
-def badges(cases: Sequence[Mapping[str, Any]], moved: Sequence[Change]) -> Iterator[tuple[str, str]]:
+def badges(
+    cases: Sequence[Mapping[str, Any]], moved: Sequence[Change]
+) -> Iterator[tuple[str, str]]:
     """Yield (name, SVG): each case's latest primary figure, and whether anything got worse."""
     for case in cases:
         row = next((r for r in reversed(case["rows"]) if r.get("value") is not None), None)

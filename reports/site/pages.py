@@ -30,7 +30,9 @@ _NEWEST = 20
 def templates_digest() -> str:
     """Return what the site's code and templates are; another digest means: build all anew."""
     files = [*sorted(_HERE.glob("*.py")), *sorted(_TEMPLATES.iterdir()), _SHARED]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
+    return hashlib.sha256(
+        b"".join(file.read_bytes() for file in files if file.is_file())
+    ).hexdigest()[:16]
 
 
 class Pages:
@@ -58,7 +60,9 @@ class Pages:
             path.write_bytes(data)
         except OSError as error:
             raise StoreError(
-                f"cannot be written: {error.strerror}", where=str(path), remedy="name a folder with -o"
+                f"cannot be written: {error.strerror}",
+                where=str(path),
+                remedy="name a folder with -o",
             ) from error
 
     def static(self) -> None:
@@ -78,7 +82,9 @@ class Pages:
         """Write the page of a case: its history, and what changed when."""
         words: dict[tuple[str, str], dict[str, str]] = {}
         for change in moved:
-            words.setdefault((change.metric, change.point), {})[change.after["run"]] = change_words(change)
+            words.setdefault((change.metric, change.point), {})[change.after["run"]] = change_words(
+                change
+            )
         self._page(
             "case", f"cases/{case['slug']}.html", case=case, moved=list(reversed(moved)),
             histories=histories(case["rows"], words), latest=case["rows"][-1],
@@ -86,25 +92,38 @@ class Pages:
         )  # fmt: skip
 
     def index(
-        self, runs: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]], moved: Sequence[Change]
+        self,
+        runs: Sequence[Mapping[str, Any]],
+        cases: Sequence[Mapping[str, Any]],
+        moved: Sequence[Change],
     ) -> None:
         """Write the first page."""
         worse = [change for change in moved if change.worse][:_NEWEST]
         self._page("index", "index.html", runs=runs, cases=cases, worse=worse)
 
-    def backends(self, runs: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]) -> None:
+    def backends(
+        self, runs: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Write a page per backend, with the latest figure of each of its cases."""
         self._groups("backend", cases, runs, "backends", key=lambda case: case["backend"])
 
     def machines(self, runs: Sequence[Mapping[str, Any]]) -> None:
         """Write a page per machine, with its runs."""
-        self._groups("machine", [run for run in runs if run.get("machine")], runs, "machines", key=lambda run: run["machine"])
+        self._groups(
+            "machine",
+            [run for run in runs if run.get("machine")],
+            runs,
+            "machines",
+            key=lambda run: run["machine"],
+        )
 
     def compare(self, runs: Sequence[Mapping[str, Any]]) -> None:
         """Write the page that compares any two runs in the browser."""
         self._page("compare", "compare.html", runs=[run for run in runs if not run.get("broken")])
 
-    def _groups(self, template: str, things: Sequence[Any], runs: Sequence[Any], place: str, *, key: Any) -> None:
+    def _groups(
+        self, template: str, things: Sequence[Any], runs: Sequence[Any], place: str, *, key: Any
+    ) -> None:
         groups: dict[str, list[Any]] = {}
         for thing in things:
             groups.setdefault(key(thing), []).append(thing)
@@ -113,7 +132,9 @@ class Pages:
             if file.name not in wanted:
                 file.unlink()
         for name, members in groups.items():
-            self._page(template, f"{place}/{slug(name)}.html", name=name, members=members, runs=runs)
+            self._page(
+                template, f"{place}/{slug(name)}.html", name=name, members=members, runs=runs
+            )
 
     def _page(self, template: str, name: str, **values: Any) -> None:
         up = "../" * name.count("/")

@@ -46,7 +46,19 @@ def rows_of(run: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], dict[st
         }
         primary = [f for f in case["figures"] if f["primary"]]
         for figure in primary:
-            names = ("metric", "point", "unit", "better", "statistic", "shown", "value", "low", "high", "n", "processes")
+            names = (
+                "metric",
+                "point",
+                "unit",
+                "better",
+                "statistic",
+                "shown",
+                "value",
+                "low",
+                "high",
+                "n",
+                "processes",
+            )
             yield case, common | {name: figure[name] for name in names if name in figure}
         if not primary:
             yield case, common | {"why": case["why"]}
@@ -70,7 +82,9 @@ def changes(case_id: str, slug: str, rows: Sequence[Mapping[str, Any]]) -> Itera
         if not exact and (ratio.low is None or ratio.high is None or ratio.low <= 1 <= ratio.high):
             continue
         worse = (ratio.value > 1) == (row["better"] == "lower")
-        yield Change(case_id, slug, row["metric"], row["point"], row["unit"], before, row, ratio, worse)
+        yield Change(
+            case_id, slug, row["metric"], row["point"], row["unit"], before, row, ratio, worse
+        )
 
 
 def _reading(row: Mapping[str, Any]) -> Reading:
