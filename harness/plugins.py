@@ -116,7 +116,7 @@ def add_file(path: Path) -> list[str]:
         raise PluginError(
             "; ".join(["holds no plugin", *unfinished]),
             where=str(path),
-            expected="a class derived from harness.contracts.Backend, Scenario, Report, Chart or Sampler",
+            expected="a class derived from one in harness.contracts: Backend, Scenario, Report, …",
         )
     return added
 

@@ -29,7 +29,7 @@ def site(
     ] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="A site plugin.")] = "static",  # noqa: A002 - the option's name
 ) -> None:
-    """Build pages of all runs: history, comparison, data, feed and badges. Only what changed is read."""
+    """Build pages of all runs: history, comparison, data, feed, badges. Reads what changed."""
     found = Store(store)
     ids = found.ids()
     if not ids:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.bars import comparison_bars
 from harness.shown import interval, printable
 from harness.store import Run
 from harness.store.answer import answers, tokens_words
@@ -69,10 +70,11 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(f"run {printable(record.id)}", style="dim")
 
 
-def _closing(record: RunRecord, *, short: bool) -> Iterator[Text]:
+def _closing(record: RunRecord, *, short: bool) -> Iterator[RenderableType]:
     tails = [f for c in record.cases for f in c.figures if f.statistic in ("p90", "p99")]
     if short and any(figure.reading.value is None for figure in tails):
         yield Text("– is not known from these samples; harness show -a says why", style="dim")
+    yield from comparison_bars(record)
     for sentence in answers(record):
         yield Text(printable(sentence), style="bold")
     yield Text(printable(tokens_words(record)))

@@ -75,18 +75,17 @@ class HistoryChart(Chart):
     def title(self, data: pd.DataFrame) -> str:
         """Say how far the newest is from the oldest."""
         first, last = _ends_of(data)
+        runs = data["at"].nunique()
         change = 100 * (last["value"] / first["value"] - 1)
         what = " ".join(filter(None, [first["label"], first["metric"], first["point"]]))
-        return f"{what} went from {quantity(first['value'], first['unit'])} to {quantity(last['value'], last['unit'])} ({change:+.1f} %) over {int(data['at'].nunique())} runs"
+        return f"{what} went {_moved(first, last)} ({change:+.1f} %) over {runs} runs"
 
     def alt(self, data: pd.DataFrame) -> str:
         """Read the oldest and the newest out."""
         said = []
         for key, part in data.groupby(["label", "metric", "point"], sort=False):
             first, last = _ends_of(part)
-            said.append(
-                f"{' '.join(key)} from {quantity(first['value'], first['unit'])} to {quantity(last['value'], last['unit'])}"
-            )
+            said.append(f"{' '.join(key)} {_moved(first, last)}")
         return f"Lines of figures over runs. {'; '.join(said[:16])}."
 
     def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
@@ -128,6 +127,11 @@ def _ends_of(data: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     return same[0], same[-1]
 
 
+def _moved(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    before, after = (quantity(row["value"], row["unit"]) for row in (first, last))
+    return f"from {before} to {after}"
+
+
 def _when(row: Mapping[str, Any]) -> str:
     day = datetime.fromisoformat(row["created_at"]).strftime("%d %b\n%H:%M")
     return f"{day}\n{row['revision']}" if row["revision"] else day
@@ -135,5 +139,5 @@ def _when(row: Mapping[str, Any]) -> str:
 
 def _revision(environment: Mapping[str, Any]) -> str | None:
     git = environment.get("git")
-    found = git.get("commit") or git.get("revision") if isinstance(git, dict) else None
+    found = git.get("revision") if isinstance(git, dict) else None
     return found[:8] if isinstance(found, str) else None

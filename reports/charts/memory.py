@@ -110,7 +110,8 @@ class MemoryChart(Chart):
                     y, part["value"], left=left, height=0.72, color=theme.series[_COLORS[place]],
                     hatch=_HATCHES[place], edgecolor=theme.page, lw=0.5,
                 )  # fmt: skip
-                words = f"{named(part)}, {part['phase']}: {part['part']} {quantity(part['value'], 'bytes')}"
+                size = quantity(part["value"], "bytes")
+                words = f"{named(part)}, {part['phase']}: {part['part']} {size}"
                 marked(bar.patches[0], part["series"], words)
                 left += part["value"]
             if parts[0]["low"] is not None and parts[0]["low"] != parts[0]["high"]:
@@ -118,8 +119,8 @@ class MemoryChart(Chart):
                     [parts[0]["low"], parts[0]["high"]], [y, y], color=theme.ink, lw=1.2, marker="|"
                 )
             axes.annotate(
-                quantity(parts[0]["total"], "bytes"), (max(left, parts[0]["high"] or left), y), xytext=(4, 0),
-                textcoords="offset points", va="center", fontsize=7.5,
+                quantity(parts[0]["total"], "bytes"), (max(left, parts[0]["high"] or left), y),
+                xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5,
             )  # fmt: skip
             places.append(y)
             names.append(str(parts[0]["phase"]))

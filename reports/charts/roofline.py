@@ -38,7 +38,7 @@ class RooflineChart(Chart):
     measured: ClassVar[str] = (
         "Roofs are the read bandwidth and the matrix-multiply rate measured in the same processes "
         "as the figures, per precision: the median over processes. The intensity counts weights "
-        "only: 2 × rows / bytes per weight for decode, times the prompt's tokens for prefill, since "
+        "only: 2 × rows / bytes per weight for decode, times the prompt's tokens for prefill: "
         "weights are read once per step. Bytes and operations are computed from the model's "
         "configuration, never from what an implementation happens to do."
     )
@@ -73,7 +73,7 @@ class RooflineChart(Chart):
             if len(part):
                 best = part.loc[part["share"].idxmax()]
                 said.append(
-                    f"{phase} reaches {share(float(best['share']))} of the {limit} ({best['label']})"
+                    f"{phase} reaches {share(best['share'])} of the {limit} ({best['label']})"
                 )
         return (
             "At best, " + " and ".join(said)
@@ -121,7 +121,8 @@ class RooflineChart(Chart):
         counts = {int(r["processes"]) for r in figures if r["processes"]}
         theme.note(
             figure,
-            f"bars: 95 % intervals over {max(counts, default=1)} processes; n = {_n(figures)} samples a point",
+            f"bars: 95 % intervals over {max(counts, default=1)} processes; "
+            f"n = {_n(figures)} samples a point",
         )
         return figure
 

@@ -35,7 +35,7 @@ class StartupChart(Chart):
         "libraries, loading weights, preparing (allocation, compilation, capture, export), "
         "verifying against the reference, warming up until the steady state. Medians over "
         "processes; the line on a bar's end goes from the fastest to the slowest process. Phases "
-        "that serve several points of a case are added up. Caches are warm from the second process on."
+        "that serve several points of a case are added up. Caches are warm from the second on."
     )
     columns: ClassVar[Mapping[str, str]] = {
         **WHICH,
@@ -49,7 +49,7 @@ class StartupChart(Chart):
     }
 
     def data(self, runs: Sequence[Run]) -> pd.DataFrame:
-        """Return a row per series and phase; scenarios of a series differ little, the first counts."""
+        """Return a row per series and phase, of the first scenario of the series."""
         rows: list[dict[str, Any]] = []
         shown: set[int] = set()
         for one in seen(runs):
@@ -91,7 +91,8 @@ class StartupChart(Chart):
                 axes.annotate(
                     f"{named(row)}: {whole:.1f} s until it measures", xy=(0, y),
                     xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
-                    fontsize=8, fontweight="bold", va="center", color=theme.style(row["series"]).color,
+                    fontsize=8, fontweight="bold", va="center",
+                    color=theme.style(row["series"]).color,
                 )  # fmt: skip
                 y, last = y + 1, row["series"]
             style = theme.style(row["series"])

@@ -39,7 +39,7 @@ _ALONE = 12
 
 
 class StaticSite(Site):
-    """Pages of runs, cases with their history, backends and machines, with data, feed and badges."""
+    """Pages of runs, cases with their history, backends and machines; data, feed, badges."""
 
     summary: ClassVar[str] = "static pages of all runs, with history, comparison, data and feed"
 
@@ -88,7 +88,7 @@ class _State:
 
     @classmethod
     def read(cls, folder: Path, url: str | None) -> _State:
-        """Return the state of a folder; an empty one where other code or another address made it."""
+        """Return the state of a folder; empty where other code or another address made it."""
         said = _json(folder / _STATE, {})
         same = said.get("made_by") == templates_digest() and said.get("url") == url
         return cls(url, said["runs"]) if same and said.get("schema") == SCHEMA else cls(url)

@@ -104,7 +104,7 @@ def _history(
             )
             for n, row in enumerate(rows)
             if n >= first
-        ),  # fmt: skip
+        ),
         ticks=tuple((down(v), quantity(v, unit)) for v in _ticks(low, high)),
         changes=tuple(
             (across(n), moved[row["run"]]) for n, row in enumerate(rows) if row["run"] in moved

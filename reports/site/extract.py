@@ -107,9 +107,9 @@ def _case(case: CaseRecord, record: RunRecord, label: str) -> dict[str, Any]:
 
 def _machine(record: RunRecord) -> str:
     """Name the machine without its software, so that an upgrade does not make it another one."""
-    return ", ".join(
-        part for part in environment_words(record).split(", ") if not part.startswith(("torch ", "harness "))
-    ) or "unknown machine"  # fmt: skip
+    parts = environment_words(record).split(", ")
+    machine = ", ".join(p for p in parts if not p.startswith(("torch ", "harness ")))
+    return machine or "unknown machine"
 
 
 def _revision(environment: Mapping[str, Any]) -> str | None:

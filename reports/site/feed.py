@@ -50,13 +50,14 @@ def atom(runs: Sequence[Mapping[str, Any]], moved: Sequence[Change], url: str | 
 
 def _entry(change: Change, base: str) -> str:
     link = f"{base}cases/{change.slug}.html"
+    what = f"{change.metric}:{change.point}".replace(" ", "-")
+    name = f"urn:inference-harness:{change.after['run']}:{change.slug}:{what}"
     revisions = [row["revision"] or "unknown revision" for row in (change.before, change.after)]
     return "\n".join(
         [
             "<entry>",
             f"<title>{escape(f'{change.case}: {change_words(change)}')}</title>",
-            f"<id>urn:inference-harness:{escape(change.after['run'])}:{change.slug}:"
-            f"{escape(f'{change.metric}:{change.point}'.replace(' ', '-'))}</id>",
+            f"<id>{escape(name)}</id>",
             f"<updated>{escape(change.after['created_at'])}</updated>",
             f"<link href={quoteattr(link)}/>",
             f"<summary>{escape(f'between {revisions[0]} and {revisions[1]}')}</summary>",

@@ -16,7 +16,8 @@ from harness.store import Run, Store
 from harness.store.record import Failure, Figure, RunRecord
 from harness.store.samples import COLUMNS
 from harness.testing.runs import example_record
-from reports.html.report import HtmlReport, page as page_of
+from reports.html.report import HtmlReport
+from reports.html.report import page as page_of
 
 Stored = Callable[..., Run]
 
