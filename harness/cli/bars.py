@@ -8,11 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.reading import Reading
-from harness.shown import printable
+from harness.shown import printable, quantity
+from harness.store import Run
 from harness.store.answer import Comparison, comparisons, labels
-from harness.store.record import RunRecord
+from harness.store.record import CaseRecord, RunRecord
 
-__all__ = ["comparison_bars", "interval_bar", "sparkline"]
+__all__ = ["comparison_bars", "interval_bar", "sequence_line", "sparkline"]
 
 _WIDTH = 30
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -77,6 +78,27 @@ def interval_bar(reading: Reading, low: float, high: float, width: int = _WIDTH)
             cells[last] = "┤" if reading.high <= high else "─"
     cells[place(reading.value)] = "●"
     return "".join(cells)
+
+
+def sequence_line(run: Run, case: CaseRecord) -> Text | None:
+    """Return what a token costs along the sequence, as a sparkline; None where it is not known."""
+    import pyarrow.compute as pc
+
+    if not any(figure.metric == "itl_ms" for figure in case.figures):
+        return None
+    table = run.table
+    wanted = {"case": case.id, "metric": "itl_ms", "phase": "measure"}
+    for column, value in wanted.items():
+        table = table.filter(pc.equal(table[column].cast("string"), value))
+    gaps: dict[int, list[float]] = {}
+    for place, value in zip(table["index"].to_pylist(), table["value"].to_pylist(), strict=True):
+        gaps.setdefault(place, []).append(value)
+    if len(gaps) < 2:
+        return None
+    medians = [sorted(gaps[place])[len(gaps[place]) // 2] for place in sorted(gaps)]
+    low, high = (quantity(end, "ms") for end in (min(medians), max(medians)))
+    said = f"itl_ms along the sequence {sparkline(medians)} {low} to {high} (medians)"
+    return Text(said, style="dim")
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.bars import comparison_bars
+from harness.cli.bars import comparison_bars, sequence_line
 from harness.shown import interval, printable
 from harness.store import Run
 from harness.store.answer import answers, tokens_words
@@ -56,7 +56,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
             parts += _no_figures(run, case, why)
         elif found:
             parts.append(Padding(_detailed(found) if everything else _short(found), (0, 0, 0, 2)))
-            parts += [] if everything else _reasons(found)
+            parts += _sequence(run, case) if everything else _reasons(found)
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
@@ -124,6 +124,12 @@ def _short(found: Sequence[Line]) -> Table:
             cells = [line.value, line.spread, *(line.tail(t) for t in tails), line.share]
             table.add_row(label, *(Text(cell) for cell in cells))
     return table
+
+
+def _sequence(run: Run, case: CaseRecord) -> Iterator[Padding]:
+    line = sequence_line(run, case)
+    if line is not None:
+        yield Padding(line, (0, 0, 0, 2))
 
 
 def _reasons(found: Sequence[Line]) -> Iterator[Padding]:

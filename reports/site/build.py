@@ -48,7 +48,8 @@ class StaticSite(Site):
         state = _State.read(folder, url)
         sources = dict(_sources(store))
         fresh = [name for name, stamp in sources.items() if state.runs.get(name) != stamp]
-        gone = [name for name in state.runs if name not in sources]
+        summaries = {r["id"]: r for r in _json(folder / "data" / "runs.json", [])}
+        gone = [name for name in {**state.runs, **summaries} if name not in sources]
         touched = {s for name in (*fresh, *gone) for s in _cases_of(folder, name)}
         for name in gone:
             for file in (
@@ -57,7 +58,6 @@ class StaticSite(Site):
             ):
                 file.unlink(missing_ok=True)
         read = _read_all([(str(store.root / "runs" / name), str(folder)) for name in fresh])
-        summaries = {r["id"]: r for r in _json(folder / "data" / "runs.json", [])}
         for name in gone:
             summaries.pop(name, None)
         histories: dict[str, list[dict[str, Any]]] = {}
@@ -162,7 +162,7 @@ def _read(task: tuple[str, str]) -> Read:
 
 
 def _about(case: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: case[name] for name in ("id", "slug", "label", "model", "backend", "scenario")}
+    return {name: case[name] for name in ("id", "slug", "model", "backend", "scenario")}
 
 
 def _update_case(
@@ -184,9 +184,7 @@ def _update_case(
     rows.sort(
         key=lambda row: (row["created_at"], row["run"], row.get("metric", ""), row.get("point", ""))
     )
-    case = about or {
-        name: known[name] for name in ("id", "slug", "label", "model", "backend", "scenario")
-    }
+    case = about or {name: known[name] for name in ("id", "slug", "model", "backend", "scenario")}
     case = {"schema": SCHEMA, **case, "rows": rows}
     pages.write(f"data/cases/{slug}.json", dumped(case))
     pages.case(case, list(changes(case["id"], slug, rows)))

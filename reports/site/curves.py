@@ -80,7 +80,7 @@ def _history(
         return round(_LEFT + place * step, 1)
 
     def down(value: float) -> float:
-        share = (min(max(value, low), high) - low) / (high - low)
+        share: float = (min(max(value, low), high) - low) / (high - low)
         return round(_TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
     with_ends = [(n, row) for n, row in enumerate(rows) if row.get("low") is not None]

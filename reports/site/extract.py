@@ -37,18 +37,29 @@ SCHEMA = 1
 def extract(path: str) -> dict[str, Any]:
     """Read the run in a folder; a damaged one becomes a document that says so."""
     try:
-        return document(Run(Path(path)).record)
+        return document(Run(Path(path)).record, Path(path).name)
     except StoreError as error:
-        return {"schema": SCHEMA, "id": Path(path).name, "broken": printable(error), "cases": []}
+        name = Path(path).name
+        return {
+            "schema": SCHEMA,
+            "id": name,
+            "suite": None,
+            "broken": printable(error),
+            "cases": [],
+        }
 
 
-def document(record: RunRecord) -> dict[str, Any]:
-    """Return a run as plain JSON values; all text is printable, none of it is escaped."""
+def document(record: RunRecord, name: str) -> dict[str, Any]:
+    """Return a run as plain JSON values; all text is printable, none of it is escaped.
+
+    The run is called by its folder's name: what its record says could be any path.
+    """
     names = labels(record)
     machine = environment_words(record)
     return {
         "schema": SCHEMA,
-        "id": record.id,
+        "id": name,
+        "broken": None,
         "suite": printable(record.suite, 80),
         "created_at": record.created_at,
         "status": record.status,

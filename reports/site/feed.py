@@ -76,7 +76,7 @@ def badges(
             words = f"{row['metric']} {row['point']}".strip()
             yield case["slug"], _badge(words, row["shown"], _PLAIN)
         elif case["rows"]:
-            yield case["slug"], _badge(case["label"], case["rows"][-1]["status"], _BAD)
+            yield case["slug"], _badge(case["id"], case["rows"][-1]["status"], _BAD)
     latest: dict[tuple[str, str, str], Change] = {}
     for change in moved:  # newest first
         latest.setdefault((change.slug, change.metric, change.point), change)

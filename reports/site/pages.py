@@ -136,10 +136,10 @@ class Pages:
                 template, f"{place}/{slug(name)}.html", name=name, members=members, runs=runs
             )
 
-    def _page(self, template: str, name: str, **values: Any) -> None:
-        up = "../" * name.count("/")
+    def _page(self, template: str, file: str, /, **values: Any) -> None:
+        up = "../" * file.count("/")
         page = self._environment.get_template(f"{template}.html.j2")
-        self.write(name, page.render(up=up, slug=slug, **values))
+        self.write(file, page.render(up=up, slug=slug, **values))
 
     @cached_property
     def _environment(self) -> Environment:
