@@ -62,10 +62,7 @@ class ParetoChart(Chart):
                 }
             )
         for row in rows:
-            row["front"] = not any(
-                o["throughput"] >= row["throughput"] and o["value"] <= row["value"] and o is not row
-                for o in rows
-            )
+            row["front"] = not any(_beats(other, row) for other in rows)
         return frame(rows if len(rows) > 1 else [], self.columns)
 
     def title(self, data: pd.DataFrame) -> str:
@@ -125,3 +122,10 @@ class ParetoChart(Chart):
         legend(axes, theme)
         theme.note(figure, f"numbers: batch; bars: 95 % intervals; {samples_words(data)}")
         return figure
+
+
+def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether one point is at least as good in both, and better in one."""
+    more = one["throughput"] - other["throughput"]
+    sooner = other["value"] - one["value"]
+    return bool(more >= 0 and sooner >= 0 and (more > 0 or sooner > 0))

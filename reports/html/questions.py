@@ -51,11 +51,16 @@ def questions(runs: Sequence[Run]) -> tuple[list[Question], list[Absent]]:
     answered: list[Question] = []
     absent: list[Absent] = []
     for name, chart in charts().items():
-        data = chart.data(runs)
-        if data.empty:
-            absent.append(Absent(chart.question, f"needs {chart.needs}"))
-        else:
-            answered.append(_question(name, chart, data))
+        try:
+            data = chart.data(runs)
+            if data.empty:
+                absent.append(Absent(chart.question, f"needs {chart.needs}"))
+            else:
+                answered.append(_question(name, chart, data))
+        except Exception as error:  # noqa: BLE001 - one chart of any plugin must not cost the page
+            absent.append(
+                Absent(chart.question, f"could not be drawn: {type(error).__name__}: {error}")
+            )
     return answered, absent
 
 

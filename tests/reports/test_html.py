@@ -16,6 +16,7 @@ from harness.store import Run, Store
 from harness.store.record import Failure, Figure, RunRecord
 from harness.store.samples import COLUMNS
 from harness.testing.runs import example_record
+from reports.charts.fastest import FastestChart
 from reports.html.report import HtmlReport
 from reports.html.report import page as page_of
 
@@ -153,6 +154,20 @@ def test_every_chart_is_described_in_words_and_drawn_for_desk_and_phone(
 
 def test_what_cannot_be_answered_says_what_it_would_need(found: Page) -> None:
     assert "How did it go over time? needs three runs or more" in found.text
+    assert "could not be drawn" not in found.text
+
+
+def test_a_chart_that_breaks_costs_its_question_and_not_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("<b>no</b>")
+
+    monkeypatch.setattr(FastestChart, "title", broken)
+    text = Page(written(example_record(), tmp_path)).text
+
+    assert "Which is fastest? could not be drawn: ValueError: <b>no</b>" in text
+    assert "Are the tokens right?" in text
 
 
 def test_the_data_of_the_charts_is_in_the_page_as_json(
@@ -179,6 +194,7 @@ def test_a_page_of_several_runs_marks_whose_figures_are_whose(stored: Stored) ->
     assert "B eager float32 (resumed)" in text
     assert "resumed" in text
     assert "What changed?" in text
+    assert "could not be drawn" not in text
 
 
 def test_a_simulated_figure_is_marked_wherever_it_stands(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_pareto_places_a_batch_at_its_throughput_and_step_time(sample: Run) -> N
 def test_a_point_that_another_beats_in_both_is_not_on_the_front(sample: Run) -> None:
     data = chart("pareto").data([sample])
 
+    assert data["front"].any()
     for row in data[~data["front"]].to_dict("records"):
         better = (data["throughput"] >= row["throughput"]) & (data["value"] <= row["value"])
         assert better.sum() > 1
