@@ -54,7 +54,9 @@ def _span(readings: Sequence[Reading]) -> tuple[float, float]:
     values = [r.value for r in readings if r.value is not None]
     ends = [e for r in readings for e in (r.low, r.high) if e is not None] or values
     low = max(min([*values, *ends]), 0.5 * min(values))
-    return low, min(max([*values, *ends]), 2 * max(values))
+    high = min(max([*values, *ends]), 2 * max(values))
+    pad = (high - low) / (_WIDTH - 4)  # so that the outermost ends have their caps
+    return low - pad, high + pad
 
 
 def interval_bar(reading: Reading, low: float, high: float, width: int = _WIDTH) -> str:
