@@ -115,7 +115,7 @@ class Theme:
             _wrapped(words, self.width, 10.5), fontsize=10.5, fontweight="bold", ha="left", x=0.01
         )
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[Any, Any]:
         return {
             "figure.facecolor": self.page,
             "axes.facecolor": "none",

@@ -19,11 +19,17 @@ _WIDTH = 30
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def comparison_bars(record: RunRecord) -> Iterator[Table]:
-    """Yield a small table per comparison of two cases or more, best first."""
+def comparison_bars(record: RunRecord, only: Sequence[str] = ()) -> Iterator[Table]:
+    """Yield a small table per comparison of two cases or more, best first.
+
+    Args:
+        record: A run's record.
+        only: Metrics to show; all where empty.
+    """
     names = labels(record)
     for compared in comparisons(record):
-        if len(compared.ranked) > 1:
+        chosen = not only or compared.metric.name in only
+        if chosen and len(compared.ranked) > 1:
             yield _table(compared, names)
 
 

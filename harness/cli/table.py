@@ -60,7 +60,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
-    return Group(*parts, *_closing(record, short=not everything))
+    return Group(*parts, *_closing(record, only, short=not everything))
 
 
 def _header(run: Run) -> Iterator[Text]:
@@ -70,11 +70,11 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(f"run {printable(record.id)}", style="dim")
 
 
-def _closing(record: RunRecord, *, short: bool) -> Iterator[RenderableType]:
+def _closing(record: RunRecord, only: Sequence[str], *, short: bool) -> Iterator[RenderableType]:
     tails = [f for c in record.cases for f in c.figures if f.statistic in ("p90", "p99")]
     if short and any(figure.reading.value is None for figure in tails):
         yield Text("– is not known from these samples; harness show -a says why", style="dim")
-    yield from comparison_bars(record)
+    yield from comparison_bars(record, only)
     for sentence in answers(record):
         yield Text(printable(sentence), style="bold")
     yield Text(printable(tokens_words(record)))

@@ -70,12 +70,13 @@ class BatchChart(Chart):
 
     def title(self, data: pd.DataFrame) -> str:
         """Name the highest rate and what it is a multiple of."""
-        best = data.loc[data["value"].idxmax()]
-        own = data[(data["case"] == best["case"]) & (data["run_id"] == best["run_id"])]
-        first = own.loc[own["batch"].idxmin()]
+        rows = records(data)
+        best = max(rows, key=lambda row: row["value"])
+        own = [r for r in rows if (r["run_id"], r["case"]) == (best["run_id"], best["case"])]
+        first = min(own, key=lambda row: row["batch"])
         times = best["value"] / first["value"]
         return (
-            f"{best['label']} decodes most: {quantity(float(best['value']), 'tokens/s')} at batch "
+            f"{best['label']} decodes most: {quantity(best['value'], 'tokens/s')} at batch "
             f"{best['batch']}, {times:.1f}× its batch {first['batch']}"
         )
 

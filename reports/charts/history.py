@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Chart
@@ -85,14 +86,14 @@ class HistoryChart(Chart):
         said = []
         for key, part in data.groupby(["label", "metric", "point"], sort=False):
             first, last = _ends_of(part)
-            said.append(f"{' '.join(key)} {_moved(first, last)}")
+            said.append(f"{' '.join(map(str, key))} {_moved(first, last)}")
         return f"Lines of figures over runs. {'; '.join(said[:16])}."
 
     def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
         """Draw a panel per metric and point over a common axis of runs."""
         panels = list(data.groupby(["scenario", "metric", "point"], sort=False))[:8]
         figure, axes = theme.axes(len(panels), height=1.75 * len(panels) + 0.9, sharex=True)
-        for each, ((scenario, metric, point), part) in zip(axes, panels, strict=True):
+        for each, (key, part) in zip(axes, panels, strict=True):
             unit = str(part["unit"].iloc[0])
             for _, group in part.groupby(["series", "case"], sort=True):
                 rows = sorted(records(group), key=lambda r: r["at"])
@@ -108,8 +109,8 @@ class HistoryChart(Chart):
                     ls=(0, (2, 2)),
                     alpha=0.7,
                 )
-            each.set_title(" ".join(filter(None, [scenario, metric, point])))
-            each.yaxis.set_major_formatter(lambda v, _, unit=unit: quantity(v, unit))
+            each.set_title(" ".join(filter(None, map(str, key))))
+            each.yaxis.set_major_formatter(partial(_tick, unit))
         ticks = data.drop_duplicates("at").sort_values("at")
         step = max(len(ticks) // 8, 1)
         shown = records(ticks)[::step]
@@ -130,6 +131,10 @@ def _ends_of(data: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
 def _moved(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     before, after = (quantity(row["value"], row["unit"]) for row in (first, last))
     return f"from {before} to {after}"
+
+
+def _tick(unit: str, value: float, _: object) -> str:
+    return quantity(value, unit)
 
 
 def _when(row: Mapping[str, Any]) -> str:

@@ -144,14 +144,14 @@ class MemoryChart(Chart):
         axes.xaxis.set_major_formatter(lambda v, _: quantity(v, "bytes"))
         axes.xaxis.set_major_locator(_binary_steps(axes.get_xlim()[1]))
         axes.set_xlabel("memory in use")
-        for place, part in enumerate(_PARTS):
+        for place, name in enumerate(_PARTS):
             axes.barh(
                 [-9],
                 [0],
                 color=theme.series[_COLORS[place]],
                 hatch=_HATCHES[place],
                 edgecolor=theme.page,
-                label=part,
+                label=name,
             )
         legend(axes, theme, columns=4)
         processes = int(max((r["processes"] or 1) for r in rows))

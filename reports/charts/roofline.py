@@ -66,12 +66,12 @@ class RooflineChart(Chart):
 
     def title(self, data: pd.DataFrame) -> str:
         """Name who comes closest to its limit in decode."""
-        figures = data[(data["kind"] == "figure") & data["share"].notna()]
+        figures = [r for r in records(data) if r["kind"] == "figure" and r["share"]]
         said = []
         for phase, limit in (("decode", "read bandwidth"), ("prefill", "matrix-multiply rate")):
-            part = figures[figures["phase"] == phase]
-            if len(part):
-                best = part.loc[part["share"].idxmax()]
+            part = [r for r in figures if r["phase"] == phase]
+            if part:
+                best = max(part, key=lambda row: row["share"])
                 said.append(
                     f"{phase} reaches {share(best['share'])} of the {limit} ({best['label']})"
                 )

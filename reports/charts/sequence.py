@@ -119,11 +119,13 @@ class SequenceChart(Chart):
 
 
 def _places(which: dict[str, Any], group: pd.DataFrame) -> list[dict[str, Any]]:
+    import pandas as pd
+
     rows: list[dict[str, Any]] = []
     processes = group["round"].nunique()
     for phase, part in group.groupby("phase", observed=True):
         grouped = part.groupby("index")["value"]
-        table = grouped.quantile([0.1, 0.5, 0.9]).unstack()
+        table = pd.DataFrame({q: grouped.quantile(q) for q in (0.1, 0.5, 0.9)})
         table["n"] = grouped.size()
         rows += [
             which
