@@ -40,6 +40,7 @@ __all__ = [
     "Observation",
     "Options",
     "Point",
+    "Quantity",
     "Report",
     "Request",
     "Sampler",
@@ -48,8 +49,10 @@ __all__ = [
     "Site",
     "StepSession",
     "StreamSession",
+    "Tier",
     "TokenEvent",
     "Transcript",
+    "Watched",
 ]
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -119,6 +122,14 @@ class Backend(ABC):
             UnavailableError: where `options` ask for what this machine lacks.
         """
 
+    def load_uncaptured(self, model: Model, device: str, options: Any) -> Session:
+        """Load what `harness doctor --capture` looks at; by default what `load` returns.
+
+        A backend that captures returns here, on any device, a session whose `fixed_step` is the
+        work that it would capture.
+        """
+        return self.load(model, device, options)
+
 
 class Session(ABC):
     """A backend loaded with a model. Used by one thread, prepared before use, closed after."""
@@ -178,6 +189,14 @@ class StepSession(Session):
     @abstractmethod
     def synchronize(self) -> None:
         """Return only when all submitted work is complete."""
+
+    def fixed_step(self) -> Callable[[], None] | None:
+        """Return one decode with all shapes fixed at what was prepared, as a CUDA graph holds it.
+
+        It reads and writes what the session holds, in place, and may be called as soon as the
+        session is prepared. For `harness doctor --capture`; None where there is no such step.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -393,8 +412,51 @@ class Chart(ABC):
         return figure
 
 
+Tier = Literal["fast", "slow", "boundary"]
+"""How often a quantity is read: every tick, every second, or where phases begin and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One thing that a sampler reads of one device."""
+
+    name: str
+    """What it is, its unit last: `power_w`, `sm_clock_mhz`."""
+    unit: str
+    """Of its values, say `W`; `1` for a count."""
+    device: str = ""
+    """What it is of: `GPU-…` by UUID, `cpu0`, `worker`; empty for the machine."""
+    tier: Tier = "fast"
+    """`slow` for what takes long to read or changes little, `boundary` for what takes longest."""
+    reason: str | None = None
+    """Why it is absent here, found by probing once; it is then never read."""
+    kind: Literal["gauge", "counter", "state"] = "gauge"
+    """A counter only grows, and a phase's share is a difference; a state's mean says nothing."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Device and name, as `Sampler.read` has them."""
+        return self.device, self.name
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the samplers are to watch."""
+
+    worker_pid: int | None
+    """The process that measures; None while there is none."""
+    harness_pid: int
+    """The process that draws and stores: its load is neither the worker's nor others'."""
+    devices: tuple[str, ...] = ()
+    """UUIDs of the GPUs that the case uses; empty: all that are visible."""
+
+
 class Sampler(ABC):
-    """Something that reads a sensor beside the run, in a process of its own."""
+    """Something that reads a sensor beside the run, in a process of its own.
+
+    Only `availability` is also called elsewhere. A sampler is called by one thread, and nothing is
+    read while another sampler's call takes its time: what is slow belongs to a slow tier.
+    """
 
     summary: ClassVar[str]
     """One line for `harness list samplers`."""
@@ -404,9 +466,20 @@ class Sampler(ABC):
         """Say whether the sensor is here."""
 
     @abstractmethod
-    def quantities(self) -> Mapping[str, str]:
-        """Name each quantity it reads, with its unit."""
+    def open(self, watched: Watched) -> Sequence[Quantity]:
+        """Probe each quantity once and name them all, those that are absent with the reason."""
+
+    def follow(self, worker_pid: int | None) -> None:
+        """Watch another worker from now on; None where the last one has ended."""
+        del worker_pid
 
     @abstractmethod
-    def read(self) -> Mapping[str, Reading]:
-        """Read every quantity once; absent ones carry their reason."""
+    def read(self, tier: str) -> Mapping[tuple[str, str], Reading]:
+        """Read the quantities of a tier that have no reason: (device, name) to value or absent."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What it wants recorded with the run once open (driver, device names); JSON values."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Give back what `open` took. Calling it twice is harmless."""

@@ -17,6 +17,7 @@ PUBLIC = {
         "Observation",
         "Options",
         "Point",
+        "Quantity",
         "Report",
         "Request",
         "Sampler",
@@ -25,8 +26,10 @@ PUBLIC = {
         "Site",
         "StepSession",
         "StreamSession",
+        "Tier",
         "TokenEvent",
         "Transcript",
+        "Watched",
     },
     "harness.errors": {
         "HarnessError",

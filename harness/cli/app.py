@@ -21,6 +21,7 @@ from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.show import show
 from harness.cli.site import site
+from harness.cli.watch import watch
 from harness.errors import HarnessError
 
 __all__ = ["app", "main"]
@@ -33,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (run, show, report, site, export, generate, doctor):
+for verb in (run, show, report, site, export, generate, doctor, watch):
     app.command()(verb)
 app.command("list")(listing)
 app.command("check-plugin")(check_plugin)

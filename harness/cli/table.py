@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.bars import comparison_bars, sequence_line
-from harness.shown import interval, printable
+from harness.reading import Reading
+from harness.shown import interval, printable, quantity
 from harness.store import Run
+from harness.store.accounts import Account, accounts_of
 from harness.store.answer import answers, tokens_words
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.view import (
@@ -22,6 +24,7 @@ from harness.store.view import (
     check_words,
     environment_words,
     lines,
+    machine_words,
     run_words,
     why_no_figures,
 )
@@ -57,6 +60,10 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
         elif found:
             parts.append(Padding(_detailed(found) if everything else _short(found), (0, 0, 0, 2)))
             parts += _sequence(run, case) if everything else _reasons(found)
+        if not only and case.status == "done":
+            parts += [Padding(_account(a), (0, 0, 0, 2)) for a in accounts_of(case)]
+        if words := machine_words(case):
+            parts.append(_indented(f"meanwhile: {words}", "dim"))
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
@@ -165,6 +172,26 @@ def _detailed(found: Sequence[Line]) -> Table:
         if line.share:
             table.add_row("", "", Text(line.share), Text("of the ceiling measured beside it"), "")
     return table
+
+
+def _account(account: Account) -> Table:
+    """A total, its parts with what they should be, and the remainder with its name."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(overflow="fold", width=_LABEL)
+    table.add_column(justify="right", min_width=_WIDTHS["value"], no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(account.name, style="bold"), _bytes(account.total), "")
+    for part in account.parts:
+        off = part.off_by
+        beside = "" if off is None else f"{off:+.1%} of what is computed"
+        table.add_row(Text(f"  {part.name}"), _bytes(part.measured), Text(beside, style="dim"))
+    rest = account.remainder
+    table.add_row(Text("  remainder"), _bytes(rest), Text(rest.reason or account.rest, style="dim"))
+    return table
+
+
+def _bytes(reading: Reading) -> Text:
+    return Text("–" if reading.value is None else quantity(reading.value, "bytes"))
 
 
 def _weight(line: Line) -> str:

@@ -107,7 +107,7 @@ class EnergyChart(Chart):
 
 def _rows(one: Seen) -> Iterator[dict[str, Any]]:
     found = {line.point: line for line in lines(one.case, one.record) if line.metric.primary}
-    for used in getattr(one.case, "energy", ()):
+    for used in one.case.energy:
         line = found.get(used.point)
         per_token = used.joules_per_token
         if used.phase != "measure" or line is None or per_token.value is None:

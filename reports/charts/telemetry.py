@@ -83,8 +83,8 @@ class TelemetryChart(Chart):
     def data(self, runs: Sequence[Run]) -> pd.DataFrame:
         """Return slices of every series of the first run that has telemetry, and its phases."""
         for run in runs:
-            table = _readings(run)
-            if table is not None and len(table):
+            table = run.telemetry
+            if len(table):
                 cases = [one for one in seen(runs) if one.run is run]
                 return frame(list(_rows(table, cases)), self.columns)
         return frame([], self.columns)
@@ -144,13 +144,6 @@ class TelemetryChart(Chart):
             f"n = {int(readings['n'].sum()):,} readings",
         )
         return figure
-
-
-def _readings(run: Run) -> pd.DataFrame | None:
-    import pandas as pd
-
-    file = run.path / "telemetry.parquet"
-    return pd.read_parquet(file) if file.exists() else None
 
 
 def _rows(table: pd.DataFrame, cases: Sequence[Seen]) -> Iterator[dict[str, Any]]:

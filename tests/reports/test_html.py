@@ -277,6 +277,7 @@ def test_no_name_changes_the_structure_of_the_page(word: str) -> None:
     class Stub:
         record, problems = hostile(word), [word]
         samples = pd.DataFrame(columns=list(COLUMNS))
+        telemetry = pd.DataFrame()
 
         def log_path(self, *_: object) -> Path:
             return Path("/nowhere")

@@ -22,6 +22,7 @@ class Altered:
 
     def __init__(self, run: Run, day: int, factor: float) -> None:
         self.path, self.samples, self.problems = run.path, run.samples, []
+        self.telemetry = run.telemetry
         self.record = scaled_record(run.record, factor)
         self.record.id = f"202611{day}-000000-default-0000"
         self.record.created_at = f"2026-11-{day}T00:00:00+00:00"
@@ -45,6 +46,7 @@ def test_there_is_a_chart_for_every_question_and_no_two_ask_the_same() -> None:
 def test_a_run_without_cases_gives_an_empty_table_with_all_columns(name: str) -> None:
     class Empty:
         record = example_record().model_copy(update={"cases": []})
+        telemetry = pd.DataFrame()
 
     data = chart(name).data([Empty()])  # type: ignore[list-item] # charts read no more of it
 
