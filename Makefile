@@ -54,6 +54,9 @@ types: $(STAMP)  ## mypy --strict
 contracts: $(STAMP)  ## import-linter: which package may import which
 	@$(BIN)/lint-imports --no-cache
 
+golden: $(STAMP)  ## renew the pictures that tests compare with; look at the difference
+	@HARNESS_GOLDEN=1 $(BIN)/python -m pytest -n 0 -q tests/reports/charts/test_images.py
+
 bench: $(STAMP)  ## the harness measured by itself
 	@$(BIN)/python -m pytest benchmarks --benchmark-only -o addopts="--import-mode=importlib"
 
