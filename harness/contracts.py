@@ -1,4 +1,4 @@
-"""What a plugin author reads: Backend, Session, Scenario, Report, Sampler. Nothing else is needed.
+"""What a plugin author reads: Backend, Session, Scenario, Report, Chart, Sampler. Nothing else.
 
 A plugin module imports its heavy packages inside functions: `harness list` loads every plugin and
 must stay quick. Nothing here imports torch.
@@ -22,15 +22,19 @@ from harness.metrics import Metric
 from harness.reading import Reading
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from harness.model import Model, ModelConfig
-    from harness.store import Run
+    from harness.store import Run, Store
+    from harness.theme import Theme
 
 __all__ = [
     "Availability",
     "Backend",
     "BackendOptions",
+    "Chart",
     "Lab",
     "MemoryMeter",
     "Observation",
@@ -42,6 +46,7 @@ __all__ = [
     "Sampler",
     "Scenario",
     "Session",
+    "Site",
     "StepSession",
     "StreamSession",
     "Tier",
@@ -333,6 +338,78 @@ class Report(ABC):
     @abstractmethod
     def write(self, runs: Sequence[Run], path: Path) -> None:
         """Write the report of one or several runs to `path`."""
+
+
+class Site(ABC):
+    """A way to show a whole store as a folder of files that any web server can serve."""
+
+    summary: ClassVar[str]
+    """One line for `harness list reports`."""
+
+    @abstractmethod
+    def build(self, store: Store, folder: Path, *, url: str | None = None) -> int:
+        """Bring `folder` up to date with the store; return how many runs were read anew.
+
+        Args:
+            store: Where the runs are; nothing in it is changed.
+            folder: What to fill; files that no run stands behind any more are removed.
+            url: Where the folder will be served, for what needs whole addresses.
+
+        Raises:
+            StoreError: where the folder cannot be written.
+        """
+
+
+class Chart(ABC):
+    """One question about runs, answered by a picture of a tidy table.
+
+    `data` picks rows out of runs and judges nothing else; all other methods see only its table, so
+    that a notebook may filter or join it before drawing.
+    """
+
+    question: ClassVar[str]
+    """As a reader would ask it; the heading above the chart."""
+    measured: ClassVar[str]
+    """How the figures came about, for who wants to know before believing."""
+    needs: ClassVar[str]
+    """What a run must hold for this chart, in words that follow "needs"."""
+    columns: ClassVar[Mapping[str, str]]
+    """Every column of the table: its name, and what it holds, with its unit."""
+    order: ClassVar[int] = 100
+    """Where it stands among others; lower comes first."""
+
+    @abstractmethod
+    def data(self, runs: Sequence[Run]) -> pd.DataFrame:
+        """Return what to draw, one observation a row; empty where the runs do not have it."""
+
+    @abstractmethod
+    def title(self, data: pd.DataFrame) -> str:
+        """Say the finding in one sentence."""
+
+    @abstractmethod
+    def alt(self, data: pd.DataFrame) -> str:
+        """Say what is to be seen, for who cannot see it."""
+
+    @abstractmethod
+    def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
+        """Draw it, intervals included, at the theme's width; the title is added elsewhere."""
+
+    def table(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that a reader would want to read; all, unless that is too many."""
+        return data
+
+    def figure(
+        self, data: pd.DataFrame, theme: Theme | None = None, *, titled: bool = True
+    ) -> Figure:
+        """Return the finished picture; light and as wide as a page unless told otherwise."""
+        from harness.theme import LIGHT
+
+        theme = theme or LIGHT
+        with theme.applied():
+            figure = self.draw(data, theme)
+            if titled:
+                theme.title(figure, self.title(data))
+        return figure
 
 
 Tier = Literal["fast", "slow", "boundary"]
