@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,6 +122,7 @@ class _Engine:
         self._cases = {case.id: case for case in plan.cases}
         self._overheads: list[float] = []
         self._tasks = writer.path / "tasks"
+        self._own_caches = store.cache / "startup" / record.id
 
     def visit_all(self, finished: set[Visit]) -> None:
         self._tasks.mkdir(exist_ok=True)
@@ -144,6 +147,7 @@ class _Engine:
 
     def finish(self, status: str) -> RunRecord:
         """Write figures and status; parts become samples.parquet."""
+        shutil.rmtree(self._own_caches, ignore_errors=True)
         record = self._record
         record.status = "finished" if status == "finished" else "interrupted"
         record.finished_at = _now()
@@ -166,10 +170,12 @@ class _Engine:
         positions = min(MOST_POSITIONS, *(p.context for p in self._plan.points[case.id]))
         reference, ended = self._reference(case, positions, task_file, log)
         if ended is None or ended.failure is None:
+            cache, cold = self._cache(case)
             task = Task(
                 parent_pid=os.getpid(),
                 plugin_files=self._plugin_files,
-                cache=self._store.cache.resolve(),
+                cache=cache.resolve(),
+                cold=cold,
                 case=case,
                 round=number,
                 run=self._plan.suite.run,
@@ -196,6 +202,17 @@ class _Engine:
         self._writer.add_round(case.id, found, rows)
         self._record.case(case.id).rounds.append(found)
         self._watcher.visited(found)
+
+    def _cache(self, case: Case) -> tuple[Path, bool | None]:
+        """Return where a worker finds what plugins keep, and whether it is empty where that counts.
+
+        What counts is what is there: a resumed run may start cold once more, and says so.
+        """
+        if not find(Scenario, case.scenario).cold_start:
+            return self._store.cache, None
+        folder = self._own_caches / re.sub(r"[^A-Za-z0-9_.-]", "-", case.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder, not any(folder.iterdir())
 
     def _reference(
         self, case: Case, positions: int, task_file: Path, log: Path

@@ -3,7 +3,7 @@
     State      what changes while tokens are made: cache, positions, last tokens, logits
     Layer      attention and MLP of one layer, in two halves around the look at the past
     Decoder    embedding, layers, final norm, head: the weights
-    prefill    whole prompts in, first token out
+    prefill    whole prompts in, first token out; read_prompts is its part on the device
     step       one token in, the next one out: eager calls it, others compile, capture or export it
     score      logits at every position of one sequence, without a cache
 
@@ -30,7 +30,18 @@ from harness.model.config import ModelConfig
 from harness.model.linear import Linear
 from harness.model.rope import rotate_, rotation_table
 
-__all__ = ["Decoder", "LayerCache", "State", "Weights", "prefill", "score", "step"]
+__all__ = [
+    "Decoder",
+    "LayerCache",
+    "State",
+    "Weights",
+    "forget_behind",
+    "prefill",
+    "read_prompts",
+    "score",
+    "step",
+    "step_within",
+]
 
 
 class Weights(Protocol):
@@ -176,9 +187,9 @@ class State:
         self.logits.zero_()
         self.span = 0
 
-    def layers(self) -> list[LayerCache]:
+    def layers(self, span: int) -> list[LayerCache]:
         """Return each layer's cache as far as `span`."""
-        seen = self.cache[..., : self.span, :]
+        seen = self.cache[..., :span, :]
         slots = self.cache.view(self.cache.shape[0], -1, self.cache.shape[-1])
         return [
             LayerCache(*views)
@@ -314,11 +325,19 @@ def step(model: Decoder, state: State) -> None:
     Rows may be at different positions, all of them below `state.span`. In place, at fixed
     addresses, without a look at any value: safe to compile, capture and export.
     """
+    step_within(model, state, state.columns[: state.span])
+
+
+def step_within(model: Decoder, state: State, columns: Tensor) -> None:
+    """As `step`, attending to `columns`, the first S of the state's, whatever its span says.
+
+    For those who compile: a size of an argument may vary where a number in an object may not.
+    """
     x = F.embedding(state.tokens, model.embedding)  # [B, D]
     cos, sin = state.rotations[state.positions].unbind(1)  # [B, 1, Dh] each
     slots = state.first_slots + state.positions[:, None]  # [B, 2K]
-    mask = _not_after(state.positions, state.columns[: state.span], x.dtype)  # [B, 1, 1, S]
-    for layer, cache in zip(model.layers, state.layers(), strict=True):
+    mask = _not_after(state.positions, columns, x.dtype)  # [B, 1, 1, S]
+    for layer, cache in zip(model.layers, state.layers(columns.shape[0]), strict=True):
         queries, keys_values = layer.project(x, cos, sin)
         cache.slots.index_put_((slots,), keys_values)
         x = layer.absorb(x, _look_back(queries, cache, mask))
@@ -335,6 +354,15 @@ def prefill(model: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> No
         tokens: int64 [B, T] on the host, right-padded with anything.
         lengths: int64 [B] on the host, each from 1 to T; T is at most the state's context.
     """
+    read_prompts(model, state, tokens, lengths)
+    forget_behind(state, lengths, tokens.shape[1])
+
+
+def read_prompts(model: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> None:
+    """Do the part of `prefill` that looks at no value, so that it can be compiled.
+
+    What lies in the cache behind the prompts is left to `forget_behind`.
+    """
     batch, prompt = tokens.shape
     rows = torch.arange(batch)
     tokens = tokens.masked_fill(torch.arange(prompt) >= lengths[:, None], 0).to(model.device)
@@ -345,10 +373,24 @@ def prefill(model: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> No
         keys_values = _heads_first(keys_values)
         cache[..., :prompt, :].copy_(keys_values)
         x = layer.absorb(x, _look_at_prompt(queries, keys_values))
-    _forget_behind(state, lengths, prompt)
     state.positions.copy_(lengths)
     last = x[rows, lengths - 1]  # [B, D]: padding lies behind it, so it never looked at any
     _finish(state, model.logits(last))
+
+
+def forget_behind(state: State, lengths: Tensor, prompt: int) -> None:
+    """Zero what lies behind each row's prompt: padding's keys, and those of an earlier request.
+
+    Args:
+        state: What `read_prompts` worked on.
+        lengths: int64 [B] on the host.
+        prompt: T, padding included.
+    """
+    end = max(prompt, state.span)
+    for row, length in enumerate(lengths.tolist()):
+        if length < end:
+            state.cache[:, row, :, :, length:end].zero_()
+    state.span = int(lengths.max())
 
 
 def score(model: Decoder, tokens: Tensor) -> Tensor:
@@ -417,15 +459,6 @@ def _finish(state: State, logits: Tensor) -> None:
     """Keep logits [B, V] and the most likely token of each row."""
     state.logits.copy_(logits)
     state.tokens.copy_(state.logits.argmax(-1))
-
-
-def _forget_behind(state: State, lengths: Tensor, prompt: int) -> None:
-    """Zero what lies behind each row's prompt: padding's keys, and those of an earlier request."""
-    end = max(prompt, state.span)
-    for row, length in enumerate(lengths.tolist()):
-        if length < end:
-            state.cache[:, row, :, :, length:end].zero_()
-    state.span = int(lengths.max())
 
 
 @dataclass(frozen=True)
