@@ -60,6 +60,9 @@ class CompileOptions(BackendOptions):
     prepared context."""
     regional: Literal["none", "prefill", "all"] = "prefill"
     """What is compiled layer by layer, all layers sharing their graphs, instead of as a whole."""
+    linear: Literal["plain", "native"] = "plain"
+    """How matrices are multiplied: by what the compiler makes of it, or by our own AVX-512 product,
+    which is built with g++ at its first use."""
     backend: str = "inductor"
     """Which compiler takes the graphs; `eager` and `aot_eager` only trace."""
     mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
@@ -101,13 +104,16 @@ class CompileBackend(Backend):
         import torch
 
         from harness.model.decoder import Decoder
+        from harness.model.linear import choose_layout
 
         can = self.availability(device)
         if not can.ok:
             raise UnavailableError(f"compile: {can.reason}", remedy=can.remedy)
         torch.set_num_threads(options.threads)
         _require_compiler(options.backend)
-        decoder = Decoder.from_model(model, getattr(torch, options.dtype), device)
+        dtype = getattr(torch, options.dtype)
+        layout, _ = choose_layout(options.linear, dtype, torch.device(device), "compile")
+        decoder = Decoder.from_model(model, dtype, device, layout=layout)
         return_freed_pages()
         return CompileSession(decoder, options)
 
@@ -118,12 +124,13 @@ class CompileSession(DecoderSession):
     spare_positions = 1
 
     def __init__(self, decoder: Decoder, options: CompileOptions) -> None:
-        super().__init__(decoder, {"linear": "plain"})
+        super().__init__(decoder, {"linear": decoder.layout})
         self._options = options
         self._buckets: Sequence[int] = ()
         self._spans: Sequence[int] = ()
         self._step: Callable[..., None] | None = None
         self._read: Callable[..., None] | None = None
+        self._caches: Sequence[Tensor] = ()
         self._warm = False
 
     def prepare(self, batch: int, context: int) -> None:
@@ -134,8 +141,10 @@ class CompileSession(DecoderSession):
         """
         import torch
 
+        self._caches = ()
         super().prepare(batch, context)
         options, state = self._options, self.prepared()
+        self._caches = state.cache.unbind()
         self._warm = False
         self._buckets = prompt_buckets(options, context)
         self._spans = span_buckets(options, context)
@@ -178,7 +187,7 @@ class CompileSession(DecoderSession):
         padded[:, :longest] = tokens
         if not self._buckets and not self._warm:
             mark_dynamic(padded, 1, min=2, max=self._context)
-        self._run(self._read, state, padded, lengths.clone())
+        self._run(self._read, state, padded, lengths.clone(), self._caches)
         forget_behind(state, lengths, length)
 
     def step(self, state: State) -> None:
@@ -191,11 +200,12 @@ class CompileSession(DecoderSession):
         columns = state.columns[:span]
         if not self._spans and not self._warm:
             mark_dynamic(columns, 0, min=2, max=self._context)
-        self._run(self._step, state, columns)
+        self._run(self._step, state, columns, self._caches)
 
     def close(self) -> None:
         """Drop the compiled code too."""
         self._step = self._read = None
+        self._caches = ()
         super().close()
 
     def _compile(self) -> None:

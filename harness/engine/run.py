@@ -204,15 +204,16 @@ class _Engine:
         self._watcher.visited(found)
 
     def _cache(self, case: Case) -> tuple[Path, bool | None]:
-        """Return where a worker finds what plugins keep, and whether it is empty where that counts.
+        """Return where a worker finds what plugins keep, and whether it is new where that counts.
 
-        What counts is what is there: a resumed run may start cold once more, and says so.
+        The folder itself tells: a resumed run, whose folders are gone, starts cold once more.
         """
         if not find(Scenario, case.scenario).cold_start:
             return self._store.cache, None
         folder = self._own_caches / re.sub(r"[^A-Za-z0-9_.-]", "-", case.id)
+        cold = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        return folder, not any(folder.iterdir())
+        return folder, cold
 
     def _reference(
         self, case: Case, positions: int, task_file: Path, log: Path
