@@ -11,6 +11,8 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
+import json
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backends.onnx_bound import Bound
-    from harness.model import Model
+    from harness.model import Model, ModelConfig
 
 __all__ = ["OnnxBackend", "OnnxOptions", "OnnxSession"]
 
@@ -93,16 +95,20 @@ class OnnxBackend(Backend):
         started = time.monotonic()
         folder, fresh = _exported(model, options)
         exported = time.monotonic()
-        files = sorted(folder.glob("*.onnx"))
-        sessions = {file.stem: _open(file, options, providers) for file in files}
-        facts = {
-            "graph": options.graph,
-            "providers": providers,
-            "export_s": exported - started if fresh else None,
-            "session_s": time.monotonic() - exported,
-            "export_bytes": sum(file.stat().st_size for file in folder.iterdir()),
-            "operators": {name: _placed(session) for name, session in sessions.items()},
-        }
+        with tempfile.TemporaryDirectory() as profiles:
+            sessions = {
+                file.stem: _open(file, options, providers, Path(profiles))
+                for file in sorted(folder.glob("*.onnx"))
+            }
+            opened = time.monotonic()
+            facts = {
+                "graph": options.graph,
+                "providers": providers,
+                "export_s": exported - started if fresh else None,
+                "session_s": opened - exported,
+                "export_bytes": sum(file.stat().st_size for file in folder.iterdir()),
+                **_seen_running(sessions, model, options, device),
+            }
         return OnnxSession(sessions, model, options, device, facts)
 
 
@@ -125,14 +131,9 @@ class OnnxSession(EngineSession):
 
     def allocate(self, batch: int, context: int) -> tuple[Tensor, Tensor]:
         """Allocate the buffers, touching all of them, and bind those of a step."""
-        import torch
-
-        from backends.onnx_bound import BoundContrib, BoundExport
-
-        kind = {"contrib": BoundContrib, "export": BoundExport}[self._options.graph]
-        dtype = getattr(torch, self._options.dtype)
-        device = torch.device(self._device)
-        self.bound = kind(self._sessions, self._config, batch, context, dtype, device)
+        self.bound = _bound(
+            self._sessions, self._config, self._options, self._device, batch, context
+        )
         return self.bound.tokens, self.bound.logits
 
     def start(self, tokens: Tensor, lengths: Tensor) -> None:
@@ -171,7 +172,7 @@ def _providers(options: OnnxOptions, device: str) -> list[str]:
     for name in wanted:
         if name not in here:
             raise UnavailableError(
-                f"onnx: this onnxruntime has no {name}", expected=f"of {', '.join(here)}"
+                f"onnx: this onnxruntime has no {name}", expected=f"one of {', '.join(here)}"
             )
     return wanted
 
@@ -198,8 +199,25 @@ def _exported(model: Model, options: OnnxOptions) -> tuple[Path, bool]:
     return folder, True
 
 
-def _open(file: Path, options: OnnxOptions, providers: list[str]) -> Any:
-    """Have onnxruntime load a graph.
+def _bound(
+    sessions: Mapping[str, Any],
+    config: ModelConfig,
+    options: OnnxOptions,
+    device: str,
+    batch: int,
+    context: int,
+) -> Bound:
+    import torch
+
+    from backends.onnx_bound import BoundContrib, BoundExport
+
+    kind = {"contrib": BoundContrib, "export": BoundExport}[options.graph]
+    dtype = getattr(torch, options.dtype)
+    return kind(sessions, config, batch, context, dtype, torch.device(device))
+
+
+def _open(file: Path, options: OnnxOptions, providers: list[str], profiles: Path) -> Any:
+    """Have onnxruntime load a graph, and note what it runs until it is told to stop.
 
     Raises:
         UnavailableError: where no provider has an operator in this precision.
@@ -209,7 +227,9 @@ def _open(file: Path, options: OnnxOptions, providers: list[str]) -> Any:
     level = onnxruntime.GraphOptimizationLevel
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # an error is raised and need not be printed as well
+    settings.enable_profiling = True
+    settings.profile_file_prefix = str(profiles / file.stem)
     settings.graph_optimization_level = {
         "all": level.ORT_ENABLE_ALL,
         "extended": level.ORT_ENABLE_EXTENDED,
@@ -218,7 +238,6 @@ def _open(file: Path, options: OnnxOptions, providers: list[str]) -> Any:
     }[options.optimization]
     entries = {
         "session.intra_op.allow_spinning": str(int(options.spinning)),
-        "session.record_ep_graph_assignment_info": "1",
         **options.session,
     }
     for name, value in entries.items():
@@ -232,10 +251,31 @@ def _open(file: Path, options: OnnxOptions, providers: list[str]) -> Any:
         ) from error
 
 
-def _placed(session: Any) -> dict[str, dict[str, int]]:
-    """Count operators by the provider that runs them: what fell back is with another one."""
+def _seen_running(
+    sessions: Mapping[str, Any], model: Model, options: OnnxOptions, device: str
+) -> dict[str, Any]:
+    """Run one token through each graph; say where and in which precision operators ran.
+
+    Asked of a run rather than of the graph, since onnxruntime fuses operators, and casts around
+    those that a provider lacks in a precision, without a word.
+    """
+    import torch
+
+    bound = _bound(sessions, model.config, options, device, 1, 2)
+    bound.prefill(torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, dtype=torch.int64))
+    bound.step(2)
     placed: dict[str, Counter[str]] = {}
-    for part in session.get_provider_graph_assignment_info():
-        counts = placed.setdefault(part.ep_name, Counter())
-        counts.update(node.op_type for node in part.get_nodes())
-    return {name: dict(sorted(counts.items())) for name, counts in placed.items()}
+    in_float32: set[str] = set()
+    for session in sessions.values():
+        events = json.loads(Path(session.end_profiling()).read_text())
+        for event in events:
+            said = event.get("args", {})
+            if event.get("cat") != "Node" or "provider" not in said:
+                continue
+            placed.setdefault(said["provider"], Counter())[said["op_name"]] += 1
+            if any("float" in types for types in said.get("output_type_shape", [])):
+                in_float32.add(said["op_name"])
+    return {
+        "operators": {name: dict(sorted(counts.items())) for name, counts in placed.items()},
+        "computed_in_float32": sorted(in_float32) if options.dtype != "float32" else [],
+    }

@@ -46,6 +46,8 @@ class Bound(ABC):
     cache: Tensor
     tokens: Tensor
     """int64 [B]: each row's last token, written by one step and read by the next."""
+    step_binding: Any
+    """onnxruntime's view of the buffers of a step."""
 
     def __init__(
         self,
@@ -108,7 +110,7 @@ class BoundContrib(Bound):
         half = config.head_dim // 2  # the second half has the sines unsigned
         self._cos, self._sin = self._rotations[:, :, 0, half:].unbind(1)
         self._cos, self._sin = self._cos.contiguous(), self._sin.contiguous()
-        self._step = self._bind("both", *self._buffers(self.tokens[:, None], self._rows))
+        self.step_binding = self._bind("both", *self._buffers(self.tokens[:, None], self._rows))
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> None:
         """Run the graph on whole prompts."""
@@ -121,7 +123,7 @@ class BoundContrib(Bound):
         """Run the graph on one token a row."""
         self._last_position += 1
         self._longest.fill_(span)
-        self._run("both", self._step)
+        self._run("both", self.step_binding)
 
     def _buffers(
         self, tokens: Tensor, last_token: Tensor
@@ -157,7 +159,7 @@ class BoundExport(Bound):
         kv = 2 * config.kv_heads
         self._first_slots = torch.arange(batch * kv, device=device).view(batch, kv) * context
         slots = list(self.cache.flatten(1, 4).unbind())
-        self._step = self._bind(
+        self.step_binding = self._bind(
             "step",
             {
                 "tokens": self.tokens,
@@ -176,8 +178,8 @@ class BoundExport(Bound):
 
     def step(self, span: int) -> None:
         """Run the step's graph, which looks at `span` columns of the cache."""
-        bind(self._step.bind_input, "columns", self._columns[:span])
-        self._run("step", self._step)
+        bind(self.step_binding.bind_input, "columns", self._columns[:span])
+        self._run("step", self.step_binding)
         self._positions += 1
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> None:

@@ -22,8 +22,35 @@ import torch.nn.functional as F  # noqa: N812  (the name the field uses)
 from torch import Tensor, nn
 
 from harness.model.decoder import Decoder, LayerCache, Span, State, rms_norm, step
+from harness.model.linear import Linear
 
 __all__ = ["GRAPHS", "cache_names", "export"]
+
+
+class Columns(nn.Module):
+    """A linear layer with its weight as [in, out]: onnxruntime multiplies one row by it as is."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", linear.weight.t().contiguous())
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., out] from x [..., in]."""
+        product = x @ self.weight
+        return product if self.bias is None else product + self.bias
+
+
+def in_columns(decoder: Decoder) -> Decoder:
+    """Turn the weights of all linear layers, the head's included, into columns; in place."""
+    for module in [*decoder.modules()]:
+        for name, child in module.named_children():
+            if isinstance(child, Linear):
+                setattr(module, name, Columns(child))
+    return decoder
 
 
 class ContribGraph(nn.Module):
@@ -292,6 +319,10 @@ def export(decoder: Decoder, graph: str, folder: Path) -> None:
         graph: A key of `GRAPHS`.
         folder: Exists and is empty.
     """
+    import os
+
+    if os.environ.get("ONNX_COLUMNS"):
+        in_columns(decoder)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         for name, signature in GRAPHS[graph].items():
@@ -320,6 +351,7 @@ def _write(graph: Signature, path: Path) -> None:
             input_names=names,
             output_names=[*graph.outputs, *cache_names(graph.cache_out, graph.cache_tensors)],
             verbose=False,
+            opset_version=23,
         )
     assert program is not None  # with dynamo
     program.save(path, external_data=True)
