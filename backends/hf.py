@@ -153,7 +153,7 @@ class HfSession(EngineSession):
         self._cache = None
         self._forward = self._hf
         if self._options.compile:
-            torch._dynamo.reset()  # noqa: SLF001 - it keeps what was compiled otherwise
+            torch.compiler.reset()  # it keeps what was compiled otherwise
 
     def unload(self) -> None:
         """Drop the model."""

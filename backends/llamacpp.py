@@ -36,7 +36,8 @@ class LlamaCppOptions(BackendOptions):
     """What llamacpp takes beside dtype, threads and device."""
 
     flash_attention: Literal["auto", "on", "off"] = "auto"
-    """Whether attention is one operator of llama.cpp."""
+    """Whether attention is one operator of llama.cpp. `auto` leaves it the choice, but in float32
+    turns it off: with it, prompts of more than one token fail the check in that precision."""
     ubatch: int = Field(default=512, ge=1)
     """Tokens that are computed together at most; longer prompts are cut."""
 
@@ -114,7 +115,7 @@ class LlamaCppSession(EngineSession):
             "n_seq_max": batch,
             "n_threads": self._options.threads,
             "n_threads_batch": self._options.threads,
-            "flash_attn_type": {"auto": -1, "off": 0, "on": 1}[self._options.flash_attention],
+            "flash_attn_type": self._flash_attention(),
             "type_k": kind,
             "type_v": kind,
             "no_perf": True,
@@ -161,6 +162,13 @@ class LlamaCppSession(EngineSession):
         llama_cpp.llama_model_free(self._model)
         self._model = None
 
+    def _flash_attention(self) -> int:
+        """Return llama.cpp's number for what was asked: -1 leaves it the choice."""
+        asked = self._options.flash_attention
+        if asked == "auto" and self._options.dtype == "float32":
+            return 0
+        return {"auto": -1, "off": 0, "on": 1}[asked]
+
     def _feed(self, rows: Sequence[Sequence[int]]) -> None:
         """Compute the rows' next tokens; keep the logits behind the last one of each."""
         import llama_cpp
@@ -203,12 +211,12 @@ def _listen() -> list[str]:
     _errors.clear()
     if not _callbacks:
 
-        @llama_cpp.llama_log_callback
         def hear(level: int, text: bytes, _: Any) -> None:
             if level == _ERROR:
                 _errors.append(text.decode(errors="replace").strip())
 
-        _callbacks.append(hear)  # llama.cpp calls it as long as the process lives
+        # Kept, since llama.cpp calls it as long as the process lives.
+        _callbacks.append(llama_cpp.llama_log_callback(hear))
     llama_cpp.llama_log_set(_callbacks[0], ctypes.c_void_p(0))
     return _errors
 

@@ -1,8 +1,8 @@
 """ONNX Runtime: the decoder as an ONNX graph, run on bound buffers with the cache in place.
 
-The graphs are made by `backends.onnx_graphs`, once for each model and precision, and kept by
-content; `backends.onnx_bound` holds the buffers. onnxruntime and torch are imported inside
-functions, because `harness list` imports this file and must stay quick.
+`backends.onnx_graphs` says what is computed and `backends.onnx_export` makes files of it, once for
+each model and precision, kept by content; `backends.onnx_bound` holds the buffers. onnxruntime and
+torch are imported inside functions, because `harness list` imports this file and must stay quick.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class OnnxSession(EngineSession):
         facts: Mapping[str, Any],
     ) -> None:
         super().__init__(device, facts)
-        self._sessions = sessions
+        self.sessions = sessions
         self._config = model.config
         self._options = options
         self.bound: Bound | None = None
@@ -132,7 +132,7 @@ class OnnxSession(EngineSession):
     def allocate(self, batch: int, context: int) -> tuple[Tensor, Tensor]:
         """Allocate the buffers, touching all of them, and bind those of a step."""
         self.bound = _bound(
-            self._sessions, self._config, self._options, self._device, batch, context
+            self.sessions, self._config, self._options, self._device, batch, context
         )
         return self.bound.tokens, self.bound.logits
 
@@ -152,7 +152,7 @@ class OnnxSession(EngineSession):
 
     def unload(self) -> None:
         """Drop onnxruntime's sessions."""
-        self._sessions = {}
+        self.sessions = {}
 
     def facts(self) -> Mapping[str, Any]:
         """Say what was exported, where each operator runs, and how many bytes the buffers take."""
@@ -181,7 +181,7 @@ def _exported(model: Model, options: OnnxOptions) -> tuple[Path, bool]:
     """Return the folder of the exported graphs, and whether they were made just now."""
     import torch
 
-    from backends import onnx_graphs
+    from backends import onnx_export, onnx_graphs
     from harness.model import decoder, linear, rope
 
     hasher = hashlib.blake2b(digest_size=16)
@@ -189,13 +189,13 @@ def _exported(model: Model, options: OnnxOptions) -> tuple[Path, bool]:
         hasher.update(f"{part}\n".encode())
     for package in ("onnx", "onnxscript"):
         hasher.update(f"{metadata.version(package)}\n".encode())
-    for module in (onnx_graphs, decoder, linear, rope):  # what is exported
+    for module in (onnx_export, onnx_graphs, decoder, linear, rope):  # what is exported
         hasher.update(inspect.getsource(module).encode())
     folder = cache_folder("onnx", hasher.hexdigest())
     if any(folder.iterdir()):
         return folder, False
     plain = decoder.Decoder.from_model(model, getattr(torch, options.dtype))
-    onnx_graphs.export(plain, options.graph, folder)
+    onnx_export.export(plain, options.graph, folder)
     return folder, True
 
 

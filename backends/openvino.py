@@ -127,7 +127,7 @@ class OpenVinoSession(EngineSession):
         self._hidden = torch.zeros(batch, 1, 1, context)
         cos, sin = rotation_table(self._config, context, torch.float32, "cpu")[:, :, 0].unbind(1)
         unsigned = sin[:, sin.shape[1] // 2 :].repeat(1, 2)
-        self._set(cos=cos.contiguous(), sin=unsigned, rows=self._rows)
+        self._set(cos=cos.contiguous(), sin=unsigned, rows=self._rows.int())
         self._request.set_tensor("logits", _shared(self._scores))
         self._request.set_tensor("next", _shared(self._next))
         return self._next, self._scores

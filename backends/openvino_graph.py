@@ -22,7 +22,7 @@ from harness.model.decoder import Decoder, rms_norm
 
 __all__ = ["INPUTS", "convert"]
 
-INPUTS = ("tokens", "positions", "mask", "cos", "sin", "rows", "last_token")
+INPUTS = ("tokens", "positions", "mask", "cos", "sin", "last_token")
 """Names of what goes in beside the state."""
 
 
@@ -30,9 +30,9 @@ class GrowingCache(nn.Module):
     """Prompts and steps alike: keys and values are concatenated to those of earlier calls.
 
     In: tokens and positions int64 [B, T], mask [B, 1, T, P+T] to be added to scores, cosines and
-    sines of all positions [C, Dh], rows int64 [B] to gather the state by, where in B·T each row's
-    last token stands int64 [B], then each layer's keys and values so far, each [B, K, P, Dh]. Out:
-    logits float32 [B, V], the most likely tokens int64 [B], keys and values [B, K, P+T, Dh].
+    sines of all positions [C, Dh], where in B·T each row's last token stands int64 [B], then each
+    layer's keys and values so far, each [B, K, P, Dh]. Out: logits float32 [B, V], the most likely
+    tokens int64 [B], keys and values [B, K, P+T, Dh].
 
     The rotation is written as the plugin looks for it, to make one operator of it too.
     """
@@ -48,7 +48,6 @@ class GrowingCache(nn.Module):
         mask: Tensor,
         cos: Tensor,
         sin: Tensor,
-        rows: Tensor,
         last_token: Tensor,
         *past: Tensor,
     ) -> tuple[Tensor, ...]:
@@ -61,11 +60,12 @@ class GrowingCache(nn.Module):
             packed = layer.qkv(rms_norm(x, layer.attention_norm, layer.eps))
             heads = packed.view(*x.shape[:2], *layer.head_shape).transpose(1, 2)
             counts = (layer.heads, layer.kv_heads, layer.kv_heads)
-            queries, new_keys, new_values = heads.split(counts, 1)  # [B, heads, T, Dh] each
+            # [B, heads, T, Dh] each
+            queries, new_keys, new_values = torch.split_with_sizes(heads, counts, 1)
             past_keys, past_values = past[2 * index : 2 * index + 2]
             turned = new_keys * cos + _turned(new_keys) * sin
-            keys = torch.cat((torch.index_select(past_keys, 0, rows), turned), 2)
-            values = torch.cat((torch.index_select(past_values, 0, rows), new_values), 2)
+            keys = torch.cat((past_keys, turned), 2)
+            values = torch.cat((past_values, new_values), 2)
             present += [keys, values]
             shared = layer.heads // layer.kv_heads
             seen = F.scaled_dot_product_attention(
@@ -81,8 +81,8 @@ class GrowingCache(nn.Module):
 
 def _turned(heads: Tensor) -> Tensor:
     """Turn each pair (i, i + Dh/2) of heads [..., Dh] by a right angle."""
-    first, second = heads.chunk(2, -1)
-    return torch.cat((-second, first), -1)
+    half = heads.shape[-1] // 2
+    return torch.cat((-heads[..., half:], heads[..., :half]), -1)
 
 
 def _for_each(heads: Tensor, shared: int) -> Tensor:
@@ -109,7 +109,6 @@ def convert(decoder: Decoder, path: Path) -> None:
         torch.zeros(batch, 1, length, earlier + length),
         torch.zeros(8, config.head_dim),
         torch.zeros(8, config.head_dim),
-        torch.arange(batch),
         torch.zeros(batch, dtype=torch.int64),
         *(keys.clone() for _ in range(2 * config.layers)),
     )
@@ -138,7 +137,6 @@ def _open_sizes(model: Any, kv_heads: int, head_dim: int) -> None:
         "mask": (-1, 1, -1, -1),
         "cos": (-1, head_dim),
         "sin": (-1, head_dim),
-        "rows": (-1,),
         "last_token": (-1,),
     }
     past = (-1, kv_heads, -1, head_dim)
@@ -146,10 +144,24 @@ def _open_sizes(model: Any, kv_heads: int, head_dim: int) -> None:
 
 
 def _keep_state(model: Any, states: int) -> None:
-    """Turn past and present into state, empty for as many rows as there are tokens' rows."""
+    """Turn past and present into state, empty for as many rows as there are tokens' rows.
+
+    The state is gathered by `rows`, as beam search would. Nothing here changes their order, but the
+    plugin looks for that, too, before it keeps the cache within the operator that attends.
+    """
+    import openvino
     from openvino import opset13 as ops
     from openvino._offline_transformations import apply_make_stateful_transformation
 
+    rows = ops.parameter(openvino.PartialShape([-1]), np.int32, name="rows")
+    rows.output(0).get_tensor().set_names({"rows"})
+    model.add_parameters([rows])
+    for index in range(states):
+        past = model.input(f"past.{index}")
+        readers = past.get_target_inputs()
+        gathered = ops.gather(past, rows, ops.constant(0, dtype=np.int32))
+        for reader in readers:
+            reader.replace_source_output(gathered.output(0))
     batch = ops.gather(
         ops.shape_of(model.input("tokens"), "i64"),
         ops.constant([0], dtype=np.int64),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from backends import onnx_graphs
+from backends import onnx_export
 from backends.onnx import OnnxBackend, OnnxOptions, OnnxSession
 from harness.cache import CACHE_VARIABLE
 from harness.errors import UnavailableError
@@ -19,7 +19,7 @@ from harness.testing import examine
 pytestmark = pytest.mark.skipif(
     not OnnxBackend().availability("cpu").ok, reason="the extra [onnx] is not installed"
 )
-GRAPHS = list(onnx_graphs.GRAPHS)
+GRAPHS = list(onnx_export.GRAPHS)
 
 
 def load(**options: object) -> OnnxSession:
@@ -126,7 +126,7 @@ def test_an_export_that_fails_leaves_nothing_half_done(
         path.write_text("half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(onnx_graphs, "_write", write_half)
+    monkeypatch.setattr(onnx_export, "_write", write_half)
     with pytest.raises(OSError, match="the disk is full"):
         load()
 
@@ -168,6 +168,8 @@ def test_a_provider_that_is_not_here_is_refused_with_those_that_are() -> None:
         load(providers=["NoSuchProvider"])
 
 
-def test_a_session_option_that_onnxruntime_does_not_take_is_refused() -> None:
-    with pytest.raises(UnavailableError, match="onnx: "):
-        load(session={"session.intra_op.allow_spinning": "perhaps"})
+def test_a_session_option_is_handed_to_onnxruntime() -> None:
+    session = load(session={"session.set_denormal_as_zero": "1"})
+
+    taken = session.sessions["both"].get_session_options()
+    assert taken.get_session_config_entry("session.set_denormal_as_zero") == "1"
