@@ -65,13 +65,13 @@ class LlamaCppBackend(Backend):
         Raises:
             UnavailableError: where llama.cpp is not to be had, or refuses the file.
         """
+        can = self.availability(device)
+        if not can.ok:
+            raise UnavailableError(f"llamacpp: {can.reason}", remedy=can.remedy)
         import llama_cpp
 
         from harness.model.gguf_writer import write_gguf
 
-        can = self.availability(device)
-        if not can.ok:
-            raise UnavailableError(f"llamacpp: {can.reason}", remedy=can.remedy)
         path = cache_folder("llamacpp", model.digest) / f"{options.dtype}.gguf"
         if not path.exists():
             write_gguf(model, options.dtype, path)

@@ -64,12 +64,12 @@ class OpenVinoBackend(Backend):
         Raises:
             UnavailableError: where the plugin will not compute in `dtype` here.
         """
-        import openvino
-        import torch
-
         can = self.availability(device)
         if not can.ok:
             raise UnavailableError(f"openvino: {can.reason}", remedy=can.remedy)
+        import openvino
+        import torch
+
         torch.set_num_threads(options.threads)
         started = time.monotonic()
         path, fresh = _converted(model)
