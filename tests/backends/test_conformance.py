@@ -27,6 +27,8 @@ def test_a_backend_keeps_the_contract(name: str, dtype: str, check: str) -> None
     # One thread: tests share the machine, and none of them looks at the speed.
     options = backend.Options.model_validate({**backend.trial, "dtype": dtype, "threads": 1})
     finding = examine(check, backend, options)
+    if dtype != "float32" and finding.detail.startswith("UnavailableError"):
+        pytest.skip(finding.detail)  # an engine need not have every precision, but must say so
     assert finding.ok, finding.detail
 
 
