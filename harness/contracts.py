@@ -1,4 +1,4 @@
-"""What a plugin author reads: Backend, Session, Scenario, Report, Sampler. Nothing else is needed.
+"""What a plugin author reads: Backend, Session, Scenario, Report, Chart, Sampler. Nothing else.
 
 A plugin module imports its heavy packages inside functions: `harness list` loads every plugin and
 must stay quick. Nothing here imports torch.
@@ -22,15 +22,19 @@ from harness.metrics import Metric
 from harness.reading import Reading
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from harness.model import Model, ModelConfig
-    from harness.store import Run
+    from harness.store import Run, Store
+    from harness.theme import Theme
 
 __all__ = [
     "Availability",
     "Backend",
     "BackendOptions",
+    "Chart",
     "Lab",
     "MemoryMeter",
     "Observation",
@@ -42,6 +46,7 @@ __all__ = [
     "Sampler",
     "Scenario",
     "Session",
+    "Site",
     "StepSession",
     "StreamSession",
     "TokenEvent",
@@ -103,6 +108,8 @@ class Backend(ABC):
     """Which kind of session `load` returns."""
     Options: ClassVar[type[BackendOptions]] = BackendOptions
     """What a suite may set; defaults are what suits most users."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Options under which tests of the contract take seconds where the defaults take minutes."""
 
     @abstractmethod
     def availability(self, device: str) -> Availability:
@@ -115,6 +122,14 @@ class Backend(ABC):
         Raises:
             UnavailableError: where `options` ask for what this machine lacks.
         """
+
+    def load_uncaptured(self, model: Model, device: str, options: Any) -> Session:
+        """Load what `harness doctor --capture` looks at; by default what `load` returns.
+
+        A backend that captures returns here, on any device, a session whose `fixed_step` is the
+        work that it would capture.
+        """
+        return self.load(model, device, options)
 
 
 class Session(ABC):
@@ -175,6 +190,14 @@ class StepSession(Session):
     @abstractmethod
     def synchronize(self) -> None:
         """Return only when all submitted work is complete."""
+
+    def fixed_step(self) -> Callable[[], None] | None:
+        """Return one decode with all shapes fixed at what was prepared, as a CUDA graph holds it.
+
+        It reads and writes what the session holds, in place, and may be called as soon as the
+        session is prepared. For `harness doctor --capture`; None where there is no such step.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -263,6 +286,10 @@ class Lab:
     phase_bytes: Mapping[str, int] = field(default_factory=dict)
     """Memory in use after each phase so far: `import`, `load`, `prepare`."""
     budget_bytes: int | None = None
+    phase_s: Mapping[str, float] = field(default_factory=dict)
+    """What each phase so far took, in seconds: `import`, `load`, `prepare`, `verify`."""
+    cold: bool | None = None
+    """Whether plugins found nothing in their cache; None where nobody looked (see `cold_start`)."""
 
 
 class Scenario(ABC):
@@ -274,6 +301,9 @@ class Scenario(ABC):
     """Raised whenever its figures stop being comparable with those of before."""
     level: ClassVar[Level] = "stream"
     """`stream` runs on every session (the engine adapts a step session); `step` only on those."""
+    cold_start: ClassVar[bool] = False
+    """Whether each case gets a cache folder of its own (`harness.cache`): empty in its first round,
+    and in later ones as the rounds before left it."""
     metrics: ClassVar[tuple[Metric, ...]]
     """All it can report; exactly one is primary."""
     Options: ClassVar[type[Options]]
@@ -316,6 +346,78 @@ class Report(ABC):
     @abstractmethod
     def write(self, runs: Sequence[Run], path: Path) -> None:
         """Write the report of one or several runs to `path`."""
+
+
+class Site(ABC):
+    """A way to show a whole store as a folder of files that any web server can serve."""
+
+    summary: ClassVar[str]
+    """One line for `harness list reports`."""
+
+    @abstractmethod
+    def build(self, store: Store, folder: Path, *, url: str | None = None) -> int:
+        """Bring `folder` up to date with the store; return how many runs were read anew.
+
+        Args:
+            store: Where the runs are; nothing in it is changed.
+            folder: What to fill; files that no run stands behind any more are removed.
+            url: Where the folder will be served, for what needs whole addresses.
+
+        Raises:
+            StoreError: where the folder cannot be written.
+        """
+
+
+class Chart(ABC):
+    """One question about runs, answered by a picture of a tidy table.
+
+    `data` picks rows out of runs and judges nothing else; all other methods see only its table, so
+    that a notebook may filter or join it before drawing.
+    """
+
+    question: ClassVar[str]
+    """As a reader would ask it; the heading above the chart."""
+    measured: ClassVar[str]
+    """How the figures came about, for who wants to know before believing."""
+    needs: ClassVar[str]
+    """What a run must hold for this chart, in words that follow "needs"."""
+    columns: ClassVar[Mapping[str, str]]
+    """Every column of the table: its name, and what it holds, with its unit."""
+    order: ClassVar[int] = 100
+    """Where it stands among others; lower comes first."""
+
+    @abstractmethod
+    def data(self, runs: Sequence[Run]) -> pd.DataFrame:
+        """Return what to draw, one observation a row; empty where the runs do not have it."""
+
+    @abstractmethod
+    def title(self, data: pd.DataFrame) -> str:
+        """Say the finding in one sentence."""
+
+    @abstractmethod
+    def alt(self, data: pd.DataFrame) -> str:
+        """Say what is to be seen, for who cannot see it."""
+
+    @abstractmethod
+    def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
+        """Draw it, intervals included, at the theme's width; the title is added elsewhere."""
+
+    def table(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that a reader would want to read; all, unless that is too many."""
+        return data
+
+    def figure(
+        self, data: pd.DataFrame, theme: Theme | None = None, *, titled: bool = True
+    ) -> Figure:
+        """Return the finished picture; light and as wide as a page unless told otherwise."""
+        from harness.theme import LIGHT
+
+        theme = theme or LIGHT
+        with theme.applied():
+            figure = self.draw(data, theme)
+            if titled:
+                theme.title(figure, self.title(data))
+        return figure
 
 
 Tier = Literal["fast", "slow", "boundary"]

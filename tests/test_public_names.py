@@ -6,10 +6,12 @@ import pytest
 
 PUBLIC = {
     "harness": {"Run", "__version__", "load_run"},
+    "harness.charts": {"DARK", "GREY", "LIGHT", "chart", "charts"},
     "harness.contracts": {
         "Availability",
         "Backend",
         "BackendOptions",
+        "Chart",
         "Lab",
         "MemoryMeter",
         "Observation",
@@ -21,6 +23,7 @@ PUBLIC = {
         "Sampler",
         "Scenario",
         "Session",
+        "Site",
         "StepSession",
         "StreamSession",
         "TokenEvent",
@@ -40,7 +43,9 @@ PUBLIC = {
     },
     "harness.metrics": {"Ceiling", "Direction", "Metric", "Statistic"},
     "harness.model": {"Model", "ModelConfig", "PRESETS", "RopeScaling", "Tokenizer", "open_model"},
+    "harness.pictures": {"marked", "png", "svg"},
     "harness.reading": {"Reading"},
+    "harness.theme": {"DARK", "GREY", "LIGHT", "THEMES", "Style", "Theme", "powers"},
     "harness.testing": {
         "Clock",
         "Delays",

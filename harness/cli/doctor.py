@@ -8,18 +8,20 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from harness.cli.arguments import JsonOption, PluginOption, StoreOption
+from harness.cli.capture import complete_backends, show_capture
+from harness.cli.sensors import sensor_findings
 from harness.cli.table import stdout
 from harness.contracts import Availability, Backend
 from harness.environment.facts import is_absent
@@ -38,12 +40,27 @@ _SLOW_CLOCK_NS = 500
 
 def doctor(
     store: StoreOption = Path(DEFAULT_ROOT),
+    capture: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--capture",
+            metavar="BACKEND",
+            help="Instead: may this backend's step be captured as a CUDA graph? Needs no GPU.",
+            autocompletion=complete_backends,
+        ),
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what works on this machine, what does not, and the command that would help."""
+    """Say what works on this machine, what does not, and the command that would help.
+
+    With --capture, exits with 3 where something stands in the way of a capture.
+    """
     for path in plugin or ():
         add_file(path)
+    if capture:
+        show_capture(capture, plugin or (), json=json)
+        return
     findings = list(_findings(store, plugin or []))
     if json:
         typer.echo(json_.dumps({"findings": [asdict(finding) for finding in findings]}, indent=1))
@@ -62,7 +79,7 @@ def _findings(store: Path, plugins: list[Path]) -> Iterator[Finding]:
     yield _torch()
     yield from _backends()
     yield from _gpus()
-    yield from _samplers(plugins)
+    yield from sensor_findings(plugins)
     yield from machine_findings()
     yield _clock()
     yield _store(store)
@@ -121,42 +138,6 @@ def _gpus() -> Iterator[Finding]:
         memory = quantity(size, "bytes") if isinstance(size, int) else "memory unknown"
         finding = f"{known['name']}, {memory}, driver {known['driver']}"
         yield Finding(f"GPU {number}", "ok", finding)
-
-
-def _samplers(plugins: list[Path]) -> Iterator[Finding]:
-    """Open every sampler where it works, in a process of its own, and say what it reads."""
-    from harness.telemetry.beside import Beside
-    from harness.telemetry.process import SamplingTask
-
-    task = SamplingTask(parent_pid=os.getpid(), hz=1, plugin_files=[p.resolve() for p in plugins])
-    with tempfile.TemporaryDirectory(prefix="harness-doctor-") as folder:
-        beside = Beside(task, Path(folder) / "readings", Path(folder) / "log")
-        beside.stop()
-    if beside.header is None:
-        yield Finding("samplers", "missing", beside.problem or "the sampler process says nothing")
-        return
-    timely = "not permitted" not in beside.header.priority
-    yield Finding(
-        "sampler process",
-        "ok" if timely else "note",
-        beside.header.priority,
-        None if timely else "ulimit -r 1: readings then come in time beside busy cores",
-    )
-    for sampler in beside.header.samplers:
-        if not sampler.ok:
-            reason = sampler.reason or "gives no reason"
-            yield Finding(f"sampler {sampler.name}", "missing", reason, sampler.remedy)
-            continue
-        here = sum(q.reason is None for q in sampler.quantities)
-        absent: dict[str, list[str]] = {}
-        for q in sampler.quantities:
-            if q.reason:
-                absent.setdefault(q.reason, []).append(" ".join(filter(None, q.key)))
-        lacks = [f"{', '.join(names)} ({reason})" for reason, names in absent.items()]
-        said = "; ".join(
-            [f"{here} quantities", *(["without " + "; ".join(lacks)] if lacks else [])]
-        )
-        yield Finding(f"sampler {sampler.name}", "ok", said)
 
 
 def _clock() -> Finding:

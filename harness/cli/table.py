@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.bars import comparison_bars, sequence_line
 from harness.reading import Reading
 from harness.shown import interval, printable, quantity
 from harness.store import Run
@@ -58,7 +59,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
             parts += _no_figures(run, case, why)
         elif found:
             parts.append(Padding(_detailed(found) if everything else _short(found), (0, 0, 0, 2)))
-            parts += [] if everything else _reasons(found)
+            parts += _sequence(run, case) if everything else _reasons(found)
         if not only and case.status == "done":
             parts += [Padding(_account(a), (0, 0, 0, 2)) for a in accounts_of(case)]
         if words := machine_words(case):
@@ -66,7 +67,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
-    return Group(*parts, *_closing(record, short=not everything))
+    return Group(*parts, *_closing(record, only, short=not everything))
 
 
 def _header(run: Run) -> Iterator[Text]:
@@ -76,10 +77,11 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(f"run {printable(record.id)}", style="dim")
 
 
-def _closing(record: RunRecord, *, short: bool) -> Iterator[Text]:
+def _closing(record: RunRecord, only: Sequence[str], *, short: bool) -> Iterator[RenderableType]:
     tails = [f for c in record.cases for f in c.figures if f.statistic in ("p90", "p99")]
     if short and any(figure.reading.value is None for figure in tails):
         yield Text("– is not known from these samples; harness show -a says why", style="dim")
+    yield from comparison_bars(record, only)
     for sentence in answers(record):
         yield Text(printable(sentence), style="bold")
     yield Text(printable(tokens_words(record)))
@@ -129,6 +131,12 @@ def _short(found: Sequence[Line]) -> Table:
             cells = [line.value, line.spread, *(line.tail(t) for t in tails), line.share]
             table.add_row(label, *(Text(cell) for cell in cells))
     return table
+
+
+def _sequence(run: Run, case: CaseRecord) -> Iterator[Padding]:
+    line = sequence_line(run, case)
+    if line is not None:
+        yield Padding(line, (0, 0, 0, 2))
 
 
 def _reasons(found: Sequence[Line]) -> Iterator[Padding]:

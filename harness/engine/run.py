@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -27,9 +29,11 @@ from harness.plugins import find
 from harness.spec import Source
 from harness.store import Run, RunWriter, Samples, Store
 from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord
+from harness.telemetry.case_energy import case_energy
+from harness.telemetry.simulated import simulated_by
 from harness.telemetry.summary import summarise_case
 
-__all__ = ["Watcher", "new_record", "run_visits"]
+__all__ = ["Watcher", "compute_reference", "failed_round", "new_record", "run_visits"]
 
 
 _SAMPLING = ("warm-up", "measure")
@@ -57,9 +61,11 @@ def new_record(
     run_id: str,
     command: Sequence[str],
     plugin_files: Sequence[Path] = (),
+    project: Path | None = None,
 ) -> RunRecord:
-    """Return the record of a run that has not begun."""
+    """Return the record of a run that has not begun; `project` is by default the working folder."""
     suite = plan.suite
+    environment = fingerprint(project or Path.cwd())
     return RunRecord(
         id=run_id,
         suite=suite.name,
@@ -72,7 +78,8 @@ def new_record(
         seed=suite.run.seed,
         rounds=suite.run.rounds,
         order=order(plan.cases, suite.run.rounds, suite.run.seed),
-        environment=fingerprint(Path.cwd()),
+        environment=environment,
+        simulated=simulated_by(environment),
         metrics=plan.metrics,
         cases=[_case_record(plan, case) for case in plan.cases],
     )
@@ -135,6 +142,7 @@ class _Engine:
         self._overheads: list[float] = []
         self._tasks = writer.path / "tasks"
         self._started_ns = now_ns()
+        self._own_caches = store.cache / "startup" / record.id
 
     def visit_all(self, finished: set[Visit]) -> None:
         self._tasks.mkdir(exist_ok=True)
@@ -159,6 +167,7 @@ class _Engine:
 
     def finish(self, status: str) -> RunRecord:
         """Write figures and status; parts become samples.parquet."""
+        shutil.rmtree(self._own_caches, ignore_errors=True)
         record = self._record
         record.status = "finished" if status == "finished" else "interrupted"
         record.finished_at = _now()
@@ -166,10 +175,12 @@ class _Engine:
         stored = Run(self._writer.path)
         values = measured_values(stored)
         readings = stored.telemetry
+        idle = next((process.idle for process in record.telemetry if process.idle), None)
         for case in record.cases:
             scenario = find(Scenario, case.scenario)
             summarise(case, scenario, values)
             case.telemetry = summarise_case(case, readings)
+            case.energy = case_energy(case, readings, idle)
         return self._writer.finish(record)
 
     def _given_up(self, case_id: str) -> bool:
@@ -213,10 +224,12 @@ class _Engine:
         reference, ended = self._reference(case, positions, task_file, log)
         self._watching.begin()
         if ended is None or ended.failure is None:
+            cache, cold = self._cache(case)
             task = Task(
                 parent_pid=os.getpid(),
                 plugin_files=self._plugin_files,
-                cache=self._store.cache.resolve(),
+                cache=cache.resolve(),
+                cold=cold,
                 case=case,
                 round=number,
                 run=self._plan.suite.run,
@@ -235,7 +248,7 @@ class _Engine:
             )
         seen = self._watching.end()
         if ended.result is None:
-            return _failed(number, started_at, ended), [], seen, task_file
+            return failed_round(number, started_at, ended), [], seen, task_file
         found = ended.result.record
         measured = sum(p.end_ns - p.start_ns for p in found.phases if p.name in _SAMPLING) / 1e9
         self._overheads.append(max(0.0, seconds_since(started) - measured))
@@ -246,36 +259,73 @@ class _Engine:
         if not isinstance(event, PhaseStarted) or event.name != "end":
             self._watcher.event(event)
 
+    def _cache(self, case: Case) -> tuple[Path, bool | None]:
+        """Return where a worker finds what plugins keep, and whether it is new where that counts.
+
+        The folder itself tells: a resumed run, whose folders are gone, starts cold once more.
+        """
+        if not find(Scenario, case.scenario).cold_start:
+            return self._store.cache, None
+        folder = self._own_caches / re.sub(r"[^A-Za-z0-9_.-]", "-", case.id)
+        cold = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder, cold
+
     def _reference(
         self, case: Case, positions: int, task_file: Path, log: Path
     ) -> tuple[Path, Ended | None]:
         """Have the model's reference logits; None where they are there already."""
-        path = reference_path(
-            self._store.cache, self._plan.model(case), positions, case.dtype
-        ).resolve()
+        digest = self._plan.model(case).digest
+        path = reference_path(self._store.cache, digest, positions, case.dtype).resolve()
         if path.exists():
             return path, None
-        self._watcher.event(PhaseStarted(name="reference"))
-        task = ReferenceTask(
-            parent_pid=os.getpid(),
-            plugin_files=self._plugin_files,
-            model=case.model,
-            seed=case.model_seed,
-            positions=positions,
-            dtype=case.dtype,
-            threads=case.threads,
-            output=path,
-        )
-        ended = run_worker(
-            task,
-            task_file.with_name(f"reference-{task_file.name}"),
+        ended = compute_reference(
+            case,
+            path,
+            positions,
+            task_file,
             log,
-            threads=case.threads,
+            plugin_files=self._plugin_files,
             time_limit=self._plan.suite.run.time_limit,
             listen=self._watcher.event,
             started=self._watching.follow,
         )
         return path, ended
+
+
+def compute_reference(
+    case: Case,
+    path: Path,
+    positions: int,
+    task_file: Path,
+    log: Path,
+    *,
+    plugin_files: Sequence[Path],
+    time_limit: float,
+    listen: Callable[[PhaseStarted | Progress], None],
+    started: Callable[[int], None] = lambda _: None,
+) -> Ended:
+    """Have the reference logits of a case's model written to `path`, by a process of its own."""
+    listen(PhaseStarted(name="reference"))
+    task = ReferenceTask(
+        parent_pid=os.getpid(),
+        plugin_files=list(plugin_files),
+        model=case.model,
+        seed=case.model_seed,
+        positions=positions,
+        dtype=case.dtype,
+        threads=case.threads,
+        output=path,
+    )
+    return run_worker(
+        task,
+        task_file.with_name(f"reference-{task_file.name}"),
+        log,
+        threads=case.threads,
+        time_limit=time_limit,
+        listen=listen,
+        started=started,
+    )
 
 
 def _case_record(plan: Plan, case: Case) -> CaseRecord:
@@ -309,7 +359,8 @@ def _repeated(attempts: int, number: int, *, still: bool) -> Iterator[Caution]:
         yield caution(CautionKind.REPEATED, f"measured {attempts} times: {how}", round=number)
 
 
-def _failed(number: int, started_at: str, ended: Ended) -> RoundRecord:
+def failed_round(number: int, started_at: str, ended: Ended) -> RoundRecord:
+    """Return the record of a round whose worker ended without a result."""
     return RoundRecord(
         round=number,
         status="unavailable" if ended.unavailable else "failed",

@@ -20,8 +20,11 @@ from harness.reading import Reading
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BlockRecord",
     "CaseRecord",
     "CheckRecord",
+    "DuetRecord",
+    "EnergyRecord",
     "Failure",
     "Figure",
     "Gap",
@@ -112,13 +115,15 @@ class PointRecord(_Record):
     steady: str
     """flat, warmup, slowdown, no-steady-state, too-short or exact."""
     stopped: str
-    """Why sampling ended: target, max-samples, budget or exact."""
+    """Why sampling ended: target, max-samples, budget, exact, or told where a duet said so."""
     half_width: float | None = None
     """Relative half-width of the primary metric within this process when it ended."""
     lag_s: float | None = None
     """Time that reading results took after the session said it had synchronized."""
     iterations_ns: list[int] = Field(default_factory=list)
     """When each iteration began, and when the last one ended, on the phases' clock."""
+    new_tokens: int = 0
+    """Tokens generated in the measured iterations."""
     disturbed: int = 0
     """Iterations that the machine disturbed, after warm-up."""
     dropped: int = 0
@@ -229,6 +234,36 @@ class SamplerProcess(_Record):
     """The machine before the first worker started."""
 
 
+class BlockRecord(_Record):
+    """A stretch of iterations during which the other side of a duet was frozen."""
+
+    point: str = ""
+    place: int
+    """Among the blocks of both sides of the duet, in the order they ran."""
+    first_iteration: int
+    iterations: int
+    start_ns: int
+    end_ns: int
+    probe_before: float | None = None
+    """Read bandwidth just before, bytes/s: the state the machine was in."""
+    probe_after: float | None = None
+    """Just after; far from the one before, the machine switched states meanwhile."""
+
+
+class DuetRecord(_Record):
+    """That a run is one side of an A/B comparison, its rounds paired with the other run's."""
+
+    side: Literal["base", "cand"]
+    label: str
+    """What this side is: a revision, an interpreter, settings."""
+    partner: str
+    """Id of the other side's run."""
+    interleaved: Literal["generations", "processes"]
+    """Whether both sides stayed loaded and took turns, or whole processes did."""
+    because: str | None = None
+    """Why only processes took turns."""
+
+
 class RoundRecord(_Record):
     """One case in one fresh process."""
 
@@ -261,6 +296,8 @@ class RoundRecord(_Record):
     """How well the machine was watched; None where it was not."""
     attempts: int = 1
     """How often it was measured; a disturbed round may be repeated, and the last one counts."""
+    blocks: list[BlockRecord] = Field(default_factory=list)
+    """In a duet: which iterations ran while the other side was frozen."""
 
 
 class Utilization(_Record):
@@ -278,6 +315,31 @@ class Figure(_Record):
     statistic: str
     reading: Reading
     utilization: Utilization | None = None
+
+
+class EnergyRecord(_Record):
+    """What one phase of a case used on one device, over its rounds."""
+
+    phase: str
+    """`measure` is cut to the steady iterations: those that figures are taken from."""
+    point: str = ""
+    source: str
+    """The sampler."""
+    device: str
+    rounds: int
+    seconds: float
+    """Of all these rounds together."""
+    joules: Reading
+    """Gross; low and high bound the error of reading the sensor, not the sensor's own."""
+    net_joules: Reading
+    """Less what the idle machine would have used in that time."""
+    tokens: int = 0
+    """Generated in it."""
+    joules_per_token: Reading
+    net_joules_per_token: Reading
+    method: str
+    """`counter`, or `power` where power was summed up."""
+    notes: list[str] = Field(default_factory=list)
 
 
 class CaseRecord(_Record):
@@ -299,6 +361,8 @@ class CaseRecord(_Record):
     rounds: list[RoundRecord] = Field(default_factory=list)
     telemetry: list[PhaseTelemetry] = Field(default_factory=list)
     """What the machine did, by phase and point."""
+    energy: list[EnergyRecord] = Field(default_factory=list)
+    """By phase, point and device; empty where no sensor shows energy or power."""
 
     @property
     def failure(self) -> Failure | None:
@@ -334,9 +398,13 @@ class RunRecord(_Record):
     """Fingerprint of machine and software."""
     metrics: list[Metric] = Field(default_factory=list)
     """Definitions of all metrics in the run."""
+    simulated: str | None = None
+    """What was simulated, say NVML; such a run is no measurement. None for a real machine."""
     telemetry: list[SamplerProcess] = Field(default_factory=list)
     """What watched the machine; empty where nothing did."""
     cases: list[CaseRecord] = Field(default_factory=list)
+    duet: DuetRecord | None = None
+    """Where it is one side of an A/B comparison."""
 
     def case(self, case_id: str) -> CaseRecord:
         """Return the case with this id; KeyError where there is none."""

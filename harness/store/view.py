@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.cautions import Caution
+from harness.cautions import Caution, CautionKind
 from harness.metrics import Metric
 from harness.reading import Reading
 from harness.shown import number, quantity, share, spread
@@ -23,6 +23,7 @@ __all__ = [
     "environment_words",
     "lines",
     "machine_words",
+    "marks_of",
     "run_words",
     "why_no_figures",
 ]
@@ -248,3 +249,24 @@ def _at(facts: Any, *keys: str) -> Any:
     for key in keys:
         facts = facts.get(key) if isinstance(facts, dict) else None
     return None if isinstance(facts, dict) and "absent" in facts else facts
+
+
+def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
+    """Return in a word each what must stand beside every figure of a case."""
+    kinds = {caution.kind for caution in cautions_of(case)}
+    marks = list(dict.fromkeys(word for kind, word in _MARKS.items() if kind in kinds))
+    if record.resumed_at:
+        marks.append("resumed")
+    if record.status == "interrupted":
+        marks.append("interrupted")
+    if case.status == "incorrect":
+        marks.append("incorrect")
+    return marks
+
+
+_MARKS = {
+    CautionKind.SIMULATED: "simulated",
+    CautionKind.THROTTLED: "throttled",
+    CautionKind.FREQUENCY: "clocks not steady",
+    CautionKind.CLOCKS: "clocks not steady",
+}
