@@ -103,7 +103,7 @@ def test_a_backend_is_checked_on_a_real_model(run: Run, fake_file: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["eagre"], 'no backend, scenario or sampler is called "eagre"; expected one of eager'),
+        (["eagre"], 'no backend, scenario or sampler is called "eagre"; expected one of '),
         (["eager", "--dtype", "int3"], "eager: dtype: 'int3'; expected 'float32', 'bfloat16'"),
         (["eager", "--device", "tpu"], "eager: device: 'tpu'; expected 'cpu' or 'cuda'"),
         (

@@ -143,5 +143,5 @@ def test_a_sampler_that_nobody_registered_is_named_with_its_line(tmp_path: Path)
     with pytest.raises(InputError) as caught:
         _plan(tmp_path, BASE + '[telemetry]\nsamplers = ["hots"]\n')
 
-    assert 'suite.toml:12: telemetry.samplers: no sampler is called "hots"' in str(caught.value)
+    assert 'suite.toml:11: telemetry.samplers: no sampler is called "hots"' in str(caught.value)
     assert 'did you mean "host"' in str(caught.value)
