@@ -55,7 +55,8 @@ def check_capture(
     Raises:
         UnavailableError: where a backend has no step that could be captured.
     """
-    given, opened = options or {}, open_model(model)
+    given = {"threads": 1, **(options or {})}  # nothing is timed, and two steps are compared
+    opened = open_model(model)
     here = [_look_here(name, given, opened) for name in names]
     request = Request(
         backends=list(names), options=given, model=model, plugin_files=list(plugin_files)

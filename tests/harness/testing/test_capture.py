@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness import plugins
 from harness.contracts import Availability, Backend, BackendOptions
@@ -64,11 +65,13 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaptureReport
     files = [FILE, folder / "harmless.py", folder / "cpu_only.py"]
     for file, text in zip(files[1:], (HARMLESS, CPU_ONLY), strict=True):
         file.write_text(text)
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugins, "_from_files", {})  # other tests ask which backends there are
         for file in files:
             add_file(file)
         found = check_capture([*OURS, "harmless", "cpu-only", *HAZARDOUS], plugin_files=files)
+    torch.set_num_threads(threads)
     return {report.backend: report for report in found}
 
 
