@@ -123,6 +123,9 @@ class AotSession(DecoderSession):
         """Run the package for the positions in use."""
         self._run(self._step, [state.columns[: state.span]])
 
+    def fixed_step(self) -> None:
+        """Return none: what the compiler made calls no operations that could be looked at."""
+
     def close(self) -> None:
         """Unload the packages too."""
         self._step = self._read = None

@@ -202,6 +202,9 @@ class CompileSession(DecoderSession):
             mark_dynamic(columns, 0, min=2, max=self._context)
         self._run(self._step, state, columns, self._caches)
 
+    def fixed_step(self) -> None:
+        """Return none: what the compiler made calls no operations that could be looked at."""
+
     def close(self) -> None:
         """Drop the compiled code too."""
         self._step = self._read = None
