@@ -18,7 +18,7 @@ from harness.engine.side import Side
 from harness.engine.spawn import Ended, LiveWorker
 from harness.errors import InputError
 from harness.gate.ab import Ab, AbResult, run_ab
-from harness.gate.judge import Rules
+from harness.gate.rules import Rules
 from harness.plugins import add_file
 from harness.store import Store
 
