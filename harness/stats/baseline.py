@@ -66,8 +66,8 @@ def compare_stored(
         np.log([float(np.median(np.asarray(x))) for x in run if np.asarray(x).size])
         for run in base_runs
     ]
-    runs = [winsorised(run)[0] for run in runs if run.size]
-    here = winsorised(centres.cand)[0]
+    runs = [winsorised(run) for run in runs if run.size]
+    here = winsorised(centres.cand)
     deviations = [x - x.mean() for x in (*runs, here)]
     freedom = sum(x.size - 1 for x in deviations)
     if freedom == 0:

@@ -36,36 +36,34 @@ def log_centres(
     base: Sequence[ArrayLike], cand: Sequence[ArrayLike], *, paired: bool
 ) -> Centres | str:
     """Return the centres of both sides, or a sentence that says why they cannot be compared."""
-    sides: dict[str, list[float | None]] = {}
+    sides: list[Array] = []
     for name, processes in (("base", base), ("candidate", cand)):
-        sides[name] = []
+        medians = []
         for number, samples in enumerate(processes, start=1):
             x = np.asarray(samples, dtype=np.float64).ravel()
             if not np.isfinite(x).all():
                 return f"{name}, process {number}: a sample is not finite"
             if x.size and x.min() <= 0:
                 return f"{name}, process {number}: a sample is {x.min():g}, not above zero"
-            sides[name].append(float(np.median(x)) if x.size else None)
-    found_base, found_cand = sides["base"], sides["candidate"]
-    longer = max(len(found_base), len(found_cand))
-    if paired:
-        both = [
-            (a, b)
-            for a, b in zip(found_base, found_cand, strict=False)
-            if a is not None and b is not None
-        ]
-        kept_base, kept_cand = [a for a, _ in both], [b for _, b in both]
-    else:
-        kept_base = [a for a in found_base if a is not None]
-        kept_cand = [b for b in found_cand if b is not None]
-    for name, kept in (("base", kept_base), ("candidate", kept_cand)):
-        if not kept:
-            return f"{name}: no process gave a sample" + (" in a pair with the other side" * paired)
-    left_out = longer - len(kept_base) if paired else _empty(found_base) + _empty(found_cand)
-    unit = "pairs" if paired else "processes"
-    note = f"; {left_out} {unit} without samples on both sides left out" if left_out else ""
-    return Centres(np.log(kept_base), np.log(kept_cand), note)
+            medians.append(float(np.median(x)) if x.size else np.nan)
+        if not np.isfinite(medians).any():
+            return f"{name}: no process gave a sample"
+        sides.append(np.array(medians))
+    return _pairs(*sides) if paired else _all(*sides)
 
 
-def _empty(side: list[float | None]) -> int:
-    return sum(x is None for x in side)
+def _pairs(base: Array, cand: Array) -> Centres | str:
+    both = min(base.size, cand.size)
+    used = np.isfinite(base[:both]) & np.isfinite(cand[:both])
+    if not used.any():
+        return "no process gave a sample in a pair with one of the other side"
+    left_out = max(base.size, cand.size) - int(used.sum())
+    note = f"; {left_out} pair{'s' * (left_out > 1)} left out: one side has no samples"
+    return Centres(np.log(base[:both][used]), np.log(cand[:both][used]), note if left_out else "")
+
+
+def _all(base: Array, cand: Array) -> Centres:
+    used = [side[np.isfinite(side)] for side in (base, cand)]
+    left_out = base.size + cand.size - used[0].size - used[1].size
+    note = f"; {left_out} process{'es' * (left_out > 1)} left out: no samples"
+    return Centres(np.log(used[0]), np.log(used[1]), note if left_out else "")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.centres import Centres, log_centres
-from harness.stats.estimates import Estimate, paired_estimate, unpaired_estimate
+from harness.stats.estimates import Estimate, answers, paired_estimate, unpaired_estimate
 from harness.stats.intervals import t_quantile
 
 __all__ = ["Better", "Comparison", "Verdict", "compare", "incomparable", "judge", "settle"]
@@ -27,6 +27,14 @@ Verdict = Literal["pass", "regression", "improvement", "inconclusive", "incompar
 
 EQUIVALENCE = 0.05
 """Level a side at which a change is called smaller than the margin."""
+_VERDICTS: dict[tuple[Better, str], Verdict] = {
+    ("lower", "larger"): "regression",
+    ("lower", "smaller"): "improvement",
+    ("higher", "larger"): "improvement",
+    ("higher", "smaller"): "regression",
+}
+_TIMES = 10.0
+"""From here on a ratio reads better as a factor than as percent."""
 _WIDEST = 50.0
 """On a log scale; wider says nothing, and its exponential would overflow."""
 
@@ -118,13 +126,16 @@ def judge(
     note: str = "",
 ) -> Comparison:
     """Return the verdict on an estimate, see `compare`."""
-    limit = math.log1p(margin)
-    verdict: Verdict = "inconclusive"
-    if estimate.within(limit, equivalence):
-        verdict = "pass"
-    elif abs(estimate.value) > limit and estimate.p_value <= alpha:
-        larger = estimate.value > 0
-        verdict = "regression" if larger == (better == "lower") else "improvement"
+    answer = answers(
+        estimate.value,
+        estimate.error,
+        estimate.degrees,
+        limit=math.log1p(margin),
+        alpha=alpha,
+        equivalence=equivalence,
+    )
+    undirected: Verdict = "pass" if answer == "same" else "inconclusive"
+    verdict = _VERDICTS.get((better, str(answer)), undirected)
     half = t_quantile(estimate.degrees) * estimate.error
     low, high = (_factor(estimate.value + side * half) for side in (-1, 1))
     ratio = _factor(estimate.value)
@@ -148,7 +159,7 @@ def _sentence(
     alpha: float,
     estimate: Estimate,
 ) -> str:
-    seen = f"{ratio - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%})"
+    seen = f"{_shown(ratio)} ({_shown(low)} to {_shown(high)})"
     if verdict == "pass":
         return f"{seen}: smaller than the margin of {100 * margin:g} %"
     if verdict in ("regression", "improvement"):
@@ -157,6 +168,10 @@ def _sentence(
     if abs(estimate.value) <= math.log1p(margin):
         return f"{seen}: too wide to say that it is smaller than the margin of {100 * margin:g} %"
     return f"{seen}: may be an accident (p = {estimate.p_value:.2g}, needed {alpha:.2g})"
+
+
+def _shown(ratio: float) -> str:
+    return f"{ratio - 1:+.1%}" if ratio < _TIMES else f"×{ratio:.3g}"
 
 
 def _nothing_to_judge_by(centres: Centres) -> str | None:

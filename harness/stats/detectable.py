@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from harness.stats.centres import log_centres
@@ -17,6 +16,9 @@ from harness.stats.robust import robust_centre
 from harness.stats.sequential import Look, SequentialPlan
 
 __all__ = ["Detectable", "NoDetectable", "detectable", "pairs_to_settle"]
+
+
+_FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def detectable(
     centres = log_centres(base, cand, paired=True)
     if isinstance(centres, str):
         return NoDetectable(centres)
-    if centres.pairs < 6:
+    if centres.pairs < _FEWEST:
         return NoDetectable(
             f"{centres.pairs} pairs say too little of their spread: take six or more"
         )
@@ -87,14 +89,14 @@ def _at(look: Look, deviation: float, margin: float, power: float) -> Detectable
     )
 
 
-def pairs_to_settle(deviation: float, margin: float, *, plan: SequentialPlan | None = None) -> int:
-    """Return how many pairs pass no change, or find twice the margin, nine times in ten.
+def pairs_to_settle(deviation: float, margin: float) -> int:
+    """Return about how many pairs pass no change nine times in ten.
+
+    The estimate of no change lies within 1.645 errors nine times in ten, and its interval must then
+    still fit into the margin at 5 % a side, which takes as much again.
 
     Args:
         deviation: standard deviation of a pair's log ratio.
         margin: of the gate.
-        plan: of the gate; beyond its looks the number follows the square root.
     """
-    looks = (plan or SequentialPlan()).looks
-    needed = (deviation * (1.645 + 1.645) / math.log1p(margin)) ** 2
-    return int(next((n for n in looks if n >= needed), math.ceil(float(np.ceil(needed)))))
+    return max(_FEWEST, math.ceil((2 * 1.645 * deviation / math.log1p(margin)) ** 2))

@@ -15,8 +15,14 @@ __all__ = ["Look", "SequentialPlan", "decide"]
 
 _CHANGE_PACE = 15.0
 """Pairs by which 63 % of the false alarms are spent: early, as a large change shows early."""
-_EQUIVALENCE_PACE = 20.0
-"""Pairs by which 63 % of the false passes are spent: late, as a small margin shows late."""
+_RESERVE = 0.7
+"""Share of the false alarms promised that is spent at the rates of normal, independent pairs. The
+rest is for the choice between two centres, and for pairs that are neither: docs/statistics.md."""
+_EQUIVALENCE_POWER = 3.0
+"""Of the share of pairs taken: false passes are spent late, as a small margin shows late."""
+
+
+_USUAL_LOOKS = (6, 10, 15, 20, 30, 45, 60)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,14 @@ class SequentialPlan:
         if not self.looks or self.looks[0] < 2 or list(self.looks) != sorted(set(self.looks)):
             raise ValueError(f"looks {self.looks} must be numbers of pairs from 2, ascending")
 
+    @classmethod
+    def up_to(cls, pairs: int) -> SequentialPlan:
+        """Return a plan for a budget of so many pairs, which is also its last look.
+
+        A machine that switches between states needs about twice the pairs of a steady one.
+        """
+        return cls(looks=(*(n for n in _USUAL_LOOKS if n < pairs), pairs))
+
     def at(self, pairs: int) -> Look | None:
         """Return the look that is due at so many pairs; None between looks."""
         if pairs not in self.looks:
@@ -58,13 +72,8 @@ class SequentialPlan:
         return self._look(self.looks[:number])
 
     def closing(self, pairs: int) -> Look | None:
-        """Return the look for a budget that ended at so many pairs; None before two pairs.
-
-        What the looks before it left unspent by then is spent, so an early end costs nothing.
-        """
-        if pairs < 2:
-            return None
-        return self._look((*(n for n in self.looks if n < pairs), pairs))
+        """Return the last look where time ran out at so many pairs; None before two pairs."""
+        return None if pairs < 2 else self._look((*(n for n in self.looks if n < pairs), pairs))
 
     @property
     def last_look(self) -> Look:
@@ -72,8 +81,11 @@ class SequentialPlan:
         return self._look(self.looks)
 
     def _look(self, looks: tuple[int, ...]) -> Look:
-        change = tuple(self.false_alarm * -math.expm1(-n / _CHANGE_PACE) for n in looks)
-        same = tuple(self.false_pass * -math.expm1(-((n / _EQUIVALENCE_PACE) ** 2)) for n in looks)
+        last = max(looks[-1], self.looks[-1])
+        early = [math.expm1(-n / _CHANGE_PACE) / math.expm1(-last / _CHANGE_PACE) for n in looks]
+        late = [(n / last) ** _EQUIVALENCE_POWER for n in looks]
+        change = tuple(_RESERVE * self.false_alarm * x for x in early)
+        same = tuple(self.false_pass * x for x in late)
         return Look(len(looks), looks[-1], 2 * levels(looks, change)[-1], levels(looks, same)[-1])
 
 
