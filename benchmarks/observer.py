@@ -39,7 +39,7 @@ threads = {threads}
 [[scenario]]
 name = "latency"
 prompt_tokens = {prompt}
-new_tokens = {new}
+new_tokens = {new_tokens}
 """
 
 

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -209,47 +209,38 @@ def summary(rounds: list[dict[str, dict[str, float]]], part: str) -> dict[str, A
     return {**{f"{s}_ms": ms for s, ms in medians.items()}, "ratio": ratio.model_dump()}
 
 
-def show(results: list[dict[str, Any]]) -> None:
-    """Print a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="ours against transformers, eager, CPU; ratio of times, below 1 is faster")
-    for name in ("dtype", "batch", "part"):
-        table.add_column(name)
-    for name in ("ours ms", "theirs ms", "ratio", "95 %", "tokens alike"):
-        table.add_column(name, justify="right")
-    for result in results:
-        for part in PARTS:
-            found = result[part]
-            ratio = Reading.model_validate(found["ratio"])
-            shown, between = ratio.reason or f"{ratio.value:.3f}", "–"
-            if ratio.low is not None:
-                between = f"{ratio.low:.3f} – {ratio.high:.3f}"
-            milliseconds = (f"{found['ours_ms']:.2f}", f"{found['theirs_ms']:.2f}")
-            head = (result["dtype"], str(result["batch"]), PARTS[part])
-            table.add_row(*head, *milliseconds, shown, between, str(result["agreed"]))
-    Console().print(table)
+def show(result: dict[str, Any]) -> None:
+    """Print what one precision and batch gave, a line per part, as soon as it is there."""
+    for part, words in PARTS.items():
+        found = result[part]
+        ratio = Reading.model_validate(found["ratio"])
+        shown = ratio.reason or f"{ratio.value:.3f}"
+        if ratio.low is not None:
+            shown += f" [{ratio.low:.3f}, {ratio.high:.3f}]"
+        print(
+            f"{result['dtype']:9s} batch {result['batch']:2d}  {words:18s} "
+            f"ours {found['ours_ms']:8.2f} ms  theirs {found['theirs_ms']:8.2f} ms  "
+            f"ratio {shown}  ({result['agreed']} tokens alike)",
+            flush=True,
+        )
 
 
-def compare(given: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Check tokens in float32 at every batch, then measure every precision and batch."""
     for batch in BATCHES:
         agreed = start(given, "float32", batch, "--check")["agreed"]
         if agreed < given.new:
             where = f"batch {batch}: float32 tokens part after {agreed} of {given.new}"
             raise SystemExit(f"{where}; nothing is timed")
-    results = []
     for dtype in DTYPES:
         for batch in BATCHES:
             found = start(given, dtype, batch)
             parts = {part: summary(found["rounds"], part) for part in PARTS}
-            results.append({"dtype": dtype, "batch": batch, "agreed": found["agreed"], **parts})
-    return results
+            yield {"dtype": dtype, "batch": batch, "agreed": found["agreed"], **parts}
 
 
 def main() -> None:
-    """Compare, and print a table or JSON."""
+    """Compare; print lines as they come, or JSON, one object a line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default=".models/SmolLM2-135M-Instruct.gguf")
     parser.add_argument("--prompt", type=int, default=128, help="tokens")
@@ -265,10 +256,9 @@ def main() -> None:
     try:
         if given.worker:
             print(json.dumps(work(given)))
-        elif given.json:
-            print(json.dumps(compare(given)))
         else:
-            show(compare(given))
+            for result in compare(given):
+                print(json.dumps(result), flush=True) if given.json else show(result)
     except HarnessError as error:
         raise SystemExit(str(error)) from error
 

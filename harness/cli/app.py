@@ -29,6 +29,8 @@ from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.selftest import selftest
 from harness.cli.show import show
+from harness.cli.site import site
+from harness.cli.watch import watch
 from harness.errors import HarnessError
 
 __all__ = ["app", "main"]
@@ -41,7 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (run, show, report, compare, gate, ab, bisect, history, selftest):
+for verb in (run, show, report, site, compare, gate, ab, bisect, history, selftest, watch):
     app.command()(verb)
 app.command("import")(importing)
 app.command()(export)

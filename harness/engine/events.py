@@ -72,7 +72,7 @@ class SampleRow(_Event):
     """The samples of one metric from one iteration, in order."""
 
     point: str
-    phase: Literal["warmup", "measure"]
+    phase: Literal["warmup", "measure", "disturbed"]
     iteration: int
     metric: str
     values: list[float]

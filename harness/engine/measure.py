@@ -196,6 +196,8 @@ def result_of(
             steady="exact" if point.once else steady.verdict,
             stopped=stopped,
             half_width=half_width,
+            iterations_ns=series.starts_ns,
+            new_tokens=sum(len(t.token_ids) for row in series.transcripts[start:] for t in row),
         ),
         samples=samples,
         quiet=quiet,

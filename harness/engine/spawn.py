@@ -100,6 +100,7 @@ def run_worker(
     threads: int,
     time_limit: float,
     listen: Callable[[PhaseStarted | Progress], None],
+    started: Callable[[int], None] = lambda _: None,
     interpreter: Interpreter = _OURS,
 ) -> Ended:
     """Run one task in a fresh interpreter; return how it ended. No worker outlives this call.
@@ -111,11 +112,13 @@ def run_worker(
         threads: For the thread pools that read it from the environment.
         time_limit: Seconds without an event after which the worker counts as hung.
         listen: Called for each event while the worker waits for the answer.
+        started: Called with the worker's process id as soon as it has one.
         interpreter: Which Python runs it.
     """
     task_file.write_text(task.model_dump_json(indent=1))
     kills_before = _oom_kills()
     with _started(task_file, log, threads, interpreter) as (process, events, answers):
+        started(process.pid)
         conversation = _Conversation(listen, answers, time_limit)
         conversation.follow(process, events)
         status = _end(process)
@@ -302,10 +305,9 @@ class _Conversation:
             self._fail(str(error))
             return False
         match event:
-            case PhaseStarted():
-                self.phase = event.name
-                self._listen(event)
-            case Progress():
+            case PhaseStarted() | Progress():
+                if isinstance(event, PhaseStarted):
+                    self.phase = event.name
                 self._listen(event)
                 with contextlib.suppress(BrokenPipeError):
                     os.write(self._answers, b"\n")

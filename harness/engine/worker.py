@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pydantic import TypeAdapter
 
@@ -52,6 +52,7 @@ from harness.store.record import (
 
 if TYPE_CHECKING:
     from harness.engine.reference import Reference
+    from harness.memory import CudaMeter
 
 __all__ = ["main"]
 
@@ -150,6 +151,7 @@ class _CaseWorker:
             gone = isinstance(error, UnavailableError)
             self._speaker.say(Failed(phase=self._phase, reason=_one_line(error), unavailable=gone))
             return 1
+        self._speaker.ask(PhaseStarted(name="end"))  # whoever watches reads once more
         self._speaker.say(Result(record=record, samples=self._samples))
         return 0
 
@@ -250,6 +252,8 @@ class _CaseWorker:
                 phase_bytes={
                     p.name: p.current_bytes for p in self._phases if p.current_bytes is not None
                 },
+                phase_s={p.name: (p.end_ns - p.start_ns) / 1e9 for p in self._phases},
+                cold=task.cold,
             )
             gc.collect()
             gc.freeze()  # what is alive now need not be walked while timing
@@ -335,7 +339,8 @@ class _CaseWorker:
     @contextlib.contextmanager
     def _in_phase(self, name: str, point: str = "") -> Iterator[None]:
         self._phase = name
-        self._speaker.say(PhaseStarted(name=name, point=point))
+        # Whoever watches reads while we stand still: its readings are then those of the edge.
+        self._speaker.ask(PhaseStarted(name=name, point=point))
         if self._meter:
             self._meter.reset_peak()
         start = now_ns()
@@ -348,6 +353,7 @@ class _CaseWorker:
                 end_ns=now_ns(),
                 current_bytes=self._meter.current_bytes() if self._meter else None,
                 peak_bytes=self._meter.peak_bytes() if self._meter else None,
+                allocator=self._meter.allocator() if _has_allocator(self._meter) else {},
             )
         )
 
@@ -359,6 +365,10 @@ class _CaseWorker:
             self._phases.append(warm)
             whole = whole.model_copy(update={"start_ns": steady_at_ns})
         self._phases.append(whole)
+
+
+def _has_allocator(meter: MemoryMeter | None) -> TypeGuard[CudaMeter]:
+    return hasattr(meter, "allocator")
 
 
 def _one_line(error: Exception) -> str:
