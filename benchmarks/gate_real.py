@@ -28,8 +28,8 @@ from harness.engine.duet import DuetPlan
 from harness.engine.side import Side
 from harness.gate.ab import Ab, run_ab
 from harness.gate.evidence import evidence_of
-from harness.gate.judge import Rules
 from harness.gate.paired import pairs_of
+from harness.gate.rules import Rules
 from harness.plugins import add_file
 from harness.stats import Comparison, SequentialPlan, decide
 from harness.store import Store

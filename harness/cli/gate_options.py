@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from harness.gate.judge import Rules
+    from harness.gate.rules import Rules
 
 __all__ = ["AllowOption", "MarginOption", "MetricOption", "rules_for"]
 
@@ -48,7 +48,7 @@ def rules_for(
     Raises:
         InputError: where the margin is no share, or the suite's gate is none.
     """
-    from harness.gate.judge import Rules
+    from harness.gate.rules import Rules
     from harness.spec import GateSpec
 
     try:

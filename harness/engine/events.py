@@ -150,4 +150,6 @@ class Speaker:
         if self._answers is None:
             self._by_hand += 1
             return NEXT if self._by_hand % (_BLOCKS_BY_HAND + 1) == 0 else BLOCK
-        return os.read(self._answers, 1) or NEXT
+        while (byte := os.read(self._answers, 1)) not in (BLOCK, NEXT, b""):
+            pass  # an answer to a question that was given up
+        return byte or NEXT

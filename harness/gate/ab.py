@@ -11,8 +11,9 @@ from harness.engine.events import PhaseStarted, Progress
 from harness.engine.side import PlannedSide, Side, plan_by_worker
 from harness.errors import HarnessError
 from harness.gate.evidence import Evidence, evidence_of
-from harness.gate.judge import Rules, judge
+from harness.gate.judge import judge
 from harness.gate.judgement import Judgement
+from harness.gate.rules import Rules
 from harness.stats import SequentialPlan
 from harness.store import Run, RunWriter, Store
 

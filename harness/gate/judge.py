@@ -7,63 +7,20 @@ exploration, corrected by Benjamini and Hochberg, and decides nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
+from harness.errors import InputError, did_you_mean
 from harness.gate.comparable import Difference, case_differences, is_allowed, run_differences
-from harness.gate.evidence import Evidence, Key, Series
+from harness.gate.correction import over_family
+from harness.gate.evidence import Evidence, Key
+from harness.gate.figures import Figures, centre_of
 from harness.gate.judgement import Judgement, Row, Side
-from harness.gate.paired import Pairs, are_paired, pairs_of
-from harness.stats import (
-    Comparison,
-    SequentialPlan,
-    benjamini_hochberg,
-    compare,
-    compare_exact,
-    compare_stored,
-    compare_tails,
-    decide,
-    holm,
-)
+from harness.gate.paired import are_paired
+from harness.gate.rules import Rules
 from harness.store.record import CaseRecord
 from harness.store.view import why_no_figures
 
-__all__ = ["Rules", "judge", "matched"]
-
-_TAILS = {"p90": 0.9, "p99": 0.99}
-_TAIL_MARGIN = 0.1
-"""Tails are noisier than centres."""
-_FALSE_DISCOVERIES = 0.05
-_FIGURES = re.compile(r"^[+-][\d.]+% \([^)]*\): ")
-"""With which a reason may begin; the row has them already."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What counts as a change, and what may differ."""
-
-    margin: float = 0.03
-    """Relative change that matters."""
-    exact_margin: float = 0.01
-    """The same for bytes and counts, which need no test."""
-    margins: dict[str, float] = field(default_factory=dict)
-    """Margins of their own, by metric."""
-    alpha: float = 0.01
-    """False alarms over the whole family of primary metrics."""
-    allow: tuple[str, ...] = ()
-    """Keys of differences that are taken on record."""
-    only: tuple[str, ...] = ()
-    """Metrics to look at; these then decide, primary or not. All where empty."""
-    drop_straddling: bool = False
-    """Leave pairs of blocks out that straddle a switch of the machine's state."""
-
-    def margin_of(self, series: Series) -> float:
-        """Return the margin of a metric."""
-        general = self.exact_margin if series.exact else self.margin
-        return self.margins.get(series.metric.name, general)
+__all__ = ["judge", "matched"]
 
 
 def judge(
@@ -83,13 +40,17 @@ def judge(
         labels: What the sides are to the user.
         history: Earlier runs of the base's kind, oldest first, from which run-to-run variance is
             learned.
+
+    Raises:
+        InputError: where the rules name a metric that neither side has.
     """
+    _require_metrics(rules, base, cand)
     paired = are_paired(base, cand)
     judging = _Judging(base, cand, rules, paired, history)
     # In a duet the software is what is compared, and the machine is one by construction.
     apart = [] if paired else run_differences(base.record, cand.record, rules.allow)
     rows = list(judging.rows(blocked=[d for d in apart if not d.allowed]))
-    rows = _over_family(rows, rules.alpha, paired=paired)
+    rows = over_family(rows, rules.alpha, paired=paired)
     differences = [*apart, *judging.differences]
     return Judgement(
         base=_side(base, labels[0]),
@@ -134,11 +95,9 @@ class _Judging:
         self._rules = rules
         self._paired = paired
         self._history = history
-        self._plan = SequentialPlan(false_alarm=rules.alpha / max(1, _decided_by_test(cand, rules)))
-        self._blocks = 0
-        self._straddling = 0
+        self._figures = Figures(base, cand, rules, history)
         self.differences: list[Difference] = []
-        self.notes: list[str] = []
+        self.notes = self._figures.notes
 
     def rows(self, blocked: Sequence[Difference]) -> Iterator[Row]:
         for one, other in matched(self._base, self._cand):
@@ -168,17 +127,18 @@ class _Judging:
             if duet.interleaved == "generations"
             else f"paired: whole processes in turn, {duet.because}"
         )
-        if self._straddling:
+        if self._figures.straddling:
             dropped = "left out" if self._rules.drop_straddling else "kept"
+            share = f"{self._figures.straddling} of {self._figures.blocks}"
             words += (
-                f"; {self._straddling} of {self._blocks} pairs of blocks straddle a switch of "
-                f"the machine's state, {dropped}"
+                f"; {share} pairs of blocks straddle a switch of the machine's state, {dropped}"
             )
         return words
 
     def _case(self, one: CaseRecord, other: CaseRecord, blocked: list[Difference]) -> Iterator[Row]:
         for case, whose in ((other, "the candidate"), (one, "the base")):
             if case.status == "done":
+                self._lost(case, whose)
                 continue
             wrong = case is other and case.status == "incorrect" and one.status == "done"
             yield Row(
@@ -198,7 +158,33 @@ class _Judging:
         yield from self._tokens(one, other)
         keys = [k for k in self._cand.series if k.case == other.id]
         for key in keys:
-            yield from self._figure(key._replace(case=one.id), key, blocked)
+            yield from self._figures.rows(key._replace(case=one.id), key, blocked)
+        yield from self._gone(one, other, {key._replace(case=one.id) for key in keys})
+
+    def _gone(self, one: CaseRecord, other: CaseRecord, seen: set[Key]) -> Iterator[Row]:
+        """A figure that decided and is there no more is no pass."""
+        only = self._rules.only
+        for key, series in self._base.series.items():
+            decides = series.metric.name in only if only else series.metric.primary
+            if key.case == one.id and key not in seen and decides:
+                yield Row(
+                    case=other.id,
+                    metric=key.metric,
+                    point=key.point,
+                    kind="case",
+                    verdict="no-figure",
+                    unit=series.metric.unit,
+                    base=centre_of(series),
+                    reason="the candidate has no such figure",
+                )
+
+    def _lost(self, case: CaseRecord, whose: str) -> None:
+        """Note rounds that failed in a case that has figures all the same."""
+        bad = [r for r in case.rounds if r.status != "done"]
+        if bad:
+            why = f": {bad[0].failure.reason}" if bad[0].failure else ""
+            rounds = f"{len(bad)} of {len(case.rounds)} rounds"
+            self.notes.append(f"{case.id}: {rounds} of {whose} have no figure{why}")
 
     def _tokens(self, one: CaseRecord, other: CaseRecord) -> Iterator[Row]:
         """The same prompts must give the same tokens, unless other ones are taken on record."""
@@ -220,140 +206,16 @@ class _Judging:
             "check; --allow-different tokens takes that on record",
         )
 
-    def _figure(self, one: Key, other: Key, blocked: Sequence[Difference]) -> Iterator[Row]:
-        cand = self._cand.series[other]
-        base = self._base.series.get(one)
-        metric, rules = cand.metric, self._rules
-        if metric.better == "neither" or (rules.only and metric.name not in rules.only):
-            return
-        if not (rules.only or metric.primary) and self._is_behind(metric.name):
-            return
-        row = Row(
-            case=other.case,
-            metric=metric.name,
-            point=other.point,
-            kind="exact" if cand.exact else "speed",
-            verdict="incomparable",
-            primary=metric.primary or metric.name in rules.only,
-            statistic=metric.headline,
-            unit=metric.unit,
-            better=metric.better,
-            cand=_centre(cand),
-            base=_centre(base) if base else None,
-            margin=rules.margin_of(cand),
-        )
-        if base is None:
-            self.notes.append(f"{other.case}: {row.name} is new")
-            return
-        if blocked:
-            more = f" and {len(blocked) - 1} more" if len(blocked) > 1 else ""
-            why = f"{blocked[0].words()}{more}; --allow-different {blocked[0].key} takes it"
-            yield row.model_copy(update={"reason": why})
-            return
-        yield _with(row, self._compared(one, other, base, cand))
-        yield from self._tails(row, base, cand)
 
-    def _compared(self, one: Key, other: Key, base: Series, cand: Series) -> Comparison:
-        better, margin = cand.metric.better, self._rules.margin_of(cand)
-        assert better != "neither"
-        if cand.exact:
-            return compare_exact(base.processes, cand.processes, margin, better=better)
-        alpha = self._rules.alpha
-        if self._paired:
-            pairs = self._pairs(one, other, counted=cand.metric.primary)
-            number = len(pairs.base)
-            look = self._plan.at(number) or self._plan.closing(number)
-            if look is None:
-                return compare(pairs.base, pairs.cand, better=better, margin=margin, alpha=alpha)
-            return decide(pairs.base, pairs.cand, look, better=better, margin=margin)
-        before = [h.series[one].processes for h in self._history if one in h.series]
-        return compare_stored(
-            [*before, base.processes], cand.processes, better=better, margin=margin, alpha=alpha
-        )
-
-    def _pairs(self, one: Key, other: Key, *, counted: bool) -> Pairs:
-        pairs = pairs_of(self._base, self._cand, one, other, drop=self._rules.drop_straddling)
-        if counted:
-            self._blocks += pairs.blocks
-            self._straddling += pairs.straddling
-        return pairs
-
-    def _tails(self, row: Row, base: Series, cand: Series) -> Iterator[Row]:
-        """Tails are explored and decide nothing; a stored baseline's spread of tails is unknown."""
-        for statistic in cand.metric.statistics:
-            if statistic not in _TAILS or cand.metric.better == "neither":
-                continue
-            q = _TAILS[statistic]
-            update: dict[str, object] = {
-                "kind": "tail",
-                "statistic": statistic,
-                "primary": False,
-                "margin": _TAIL_MARGIN,
-                "base": _quantile(base, q),
-                "cand": _quantile(cand, q),
-            }
-            tail = row.model_copy(update=update)
-            if self._paired:
-                sides = base.processes, cand.processes
-                better = cand.metric.better
-                yield _with(tail, compare_tails(*sides, q, better=better, margin=_TAIL_MARGIN))
-            else:
-                why = "how far tails differ from run to run is not known; harness ab pairs them"
-                yield tail.model_copy(update={"verdict": "inconclusive", "reason": why})
-
-    def _is_behind(self, name: str) -> bool:
-        """Whether a rate stands behind another metric's MBU or MFU: the same thing twice."""
-        return any(m.achieved == name for m in self._cand.record.metrics)
-
-
-def _with(row: Row, found: Comparison) -> Row:
-    update = {
-        "verdict": found.verdict,
-        "ratio": found.ratio,
-        "low": found.low,
-        "high": found.high,
-        "p_value": found.p_value,
-        "pairs": found.pairs,
-        "reason": _FIGURES.sub("", found.reason),
-    }
-    return row.model_copy(update=update)
-
-
-def _decided_by_test(cand: Evidence, rules: Rules) -> int:
-    """Return how many figures the looks of a duet share their false alarms among."""
-    return sum(
-        not series.exact and (series.metric.primary or series.metric.name in rules.only)
-        for series in cand.series.values()
-        if not rules.only or series.metric.name in rules.only
-    )
-
-
-def _over_family(rows: list[Row], alpha: float, *, paired: bool) -> list[Row]:
-    """Correct for the number of rows: a change that chance may have made among many is none.
-
-    The looks of a duet share their false alarms already.
-    """
-    corrected = list(rows)
-    procedures: tuple[tuple[bool, Callable[[Sequence[float]], list[float]], float, str], ...] = (
-        (True, holm, alpha, "primary figures"),
-        (False, benjamini_hochberg, _FALSE_DISCOVERIES, "figures explored"),
-    )
-    for primary, correct, level, name in procedures:
-        family = [
-            i for i, row in enumerate(rows) if row.primary == primary and row.p_value is not None
-        ]
-        if primary and paired:
-            continue
-        values = correct([rows[i].p_value or 0.0 for i in family])
-        for i, p_value in zip(family, values, strict=True):
-            update: dict[str, object] = {"p_value": float(p_value)}
-            if rows[i].verdict in ("regression", "improvement") and p_value > level:
-                update["verdict"] = "inconclusive"
-                update["reason"] = (
-                    f"chance may have made it among {len(family)} {name} (p = {p_value:.2g})"
-                )
-            corrected[i] = rows[i].model_copy(update=update)
-    return corrected
+def _require_metrics(rules: Rules, base: Evidence, cand: Evidence) -> None:
+    known = {m.name for side in (base, cand) for m in side.record.metrics}
+    for name in rules.only:
+        if name not in known:
+            raise InputError(
+                f'neither side has a metric "{name}"',
+                expected=f"one of {', '.join(sorted(known))}",
+                remedy=did_you_mean(name, known).rstrip() or None,
+            )
 
 
 def _side(evidence: Evidence, label: str) -> Side:
@@ -368,17 +230,3 @@ def _side(evidence: Evidence, label: str) -> Side:
 def _digests(case: CaseRecord) -> set[str]:
     seen = {r.facts.get("tokens_digest") for r in case.rounds if r.status == "done"}
     return {str(digest) for digest in seen if digest}
-
-
-def _centre(series: Series) -> float:
-    """Return the centre of the processes' centres, as the figure has it."""
-    centres = [float(np.median(x)) for x in series.processes if x.size]
-    if not centres:
-        return float("nan")
-    positive = min(centres) > 0
-    return float(np.exp(np.mean(np.log(centres))) if positive else np.mean(centres))
-
-
-def _quantile(series: Series, q: float) -> float | None:
-    pooled = np.concatenate(series.processes) if series.processes else np.empty(0)
-    return float(np.quantile(pooled, q)) if pooled.size else None

@@ -69,7 +69,8 @@ def test_selftest_says_what_the_machine_can_show(
     from harness.engine.duet import Turn
     from harness.gate.ab import AbResult
     from harness.gate.evidence import evidence_of
-    from harness.gate.judge import Rules, judge
+    from harness.gate.judge import judge
+    from harness.gate.rules import Rules
 
     random = np.random.default_rng(0)
     sides = as_duet(

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.events import GarbledError, PhaseStarted, Progress, Speaker, parse
+from harness.engine.events import (
+    BLOCK,
+    NEXT,
+    GarbledError,
+    PhaseStarted,
+    Progress,
+    Speaker,
+    parse,
+)
 
 
 def test_what_is_said_is_what_is_heard() -> None:
@@ -37,3 +45,20 @@ def test_garbage_is_named_whatever_it_is(line: bytes) -> None:
 def test_an_event_with_an_unknown_key_is_garbage() -> None:
     with pytest.raises(GarbledError):
         parse(b'{"event": "phase", "name": "load", "colour": "red"}')
+
+
+def test_a_late_answer_is_no_command() -> None:
+    out, into = os.pipe()
+    answers_out, answers = os.pipe()
+    os.write(answers, b"\n" + BLOCK + NEXT)
+    side = Speaker(into, answers_out)
+    assert (side.told(), side.told()) == (BLOCK, NEXT)
+    os.close(answers)
+    assert side.told() == NEXT  # nobody is there any more
+    for fd in (out, into, answers_out):
+        os.close(fd)
+
+
+def test_run_by_hand_a_side_measures_a_few_blocks_and_goes_on() -> None:
+    side = Speaker(1, None)
+    assert [side.told() for _ in range(5)] == [BLOCK] * 4 + [NEXT]

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from harness.gate.judge import Rules, judge
+from harness.errors import InputError
+from harness.gate.judge import judge
 from harness.gate.judgement import Judgement, Row
+from harness.gate.rules import Rules
 from harness.testing.sides import CASE, as_duet, side
 
 Samples = list[list[float]]
@@ -104,6 +106,28 @@ def test_a_case_that_is_gone_exits_3_and_a_new_one_is_noted() -> None:
 
     assert judgement.exit_status() == 3
     assert any("tiny/compile/latency is new" in note for note in judgement.notes)
+
+
+def test_a_figure_that_is_gone_is_no_pass() -> None:
+    one = side("a", {"itl_ms": noisy(20.0), "peak_bytes": [[1e9]]})
+    other = side("b", {"peak_bytes": [[1e9]]})
+
+    judgement = judge(one, other, Rules())
+
+    assert judgement.exit_status() == 3
+    assert [row.metric for row in judgement.rows if row.verdict == "no-figure"] == ["itl_ms"]
+
+
+def test_rounds_that_failed_are_noted_beside_a_figure() -> None:
+    one, other = as_duet(side("a", {"itl_ms": noisy(20.0)}), side("b", {"itl_ms": noisy(20.0)}))
+    other.record.cases[0].rounds[3].status = "failed"
+
+    assert any("1 of 10 rounds of the candidate" in n for n in judge(one, other, Rules()).notes)
+
+
+def test_a_metric_that_neither_side_has_is_bad_input() -> None:
+    with pytest.raises(InputError, match='did you mean "itl_ms"'):
+        duet(20.0, 20.0, Rules(only=("itl",)))
 
 
 def test_other_tokens_fail_though_both_pass_the_check() -> None:

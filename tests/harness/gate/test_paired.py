@@ -45,7 +45,7 @@ def test_pairs_that_straddle_a_switch_are_counted_and_dropped_where_declared() -
         )
         blocks = other.record.cases[0].rounds[0].blocks
         for block in blocks[:2]:
-            block.probe_after = 7e9  # it was 10e9 before, and in all other blocks
+            block.probe_after = 6e9  # it was 10e9 before, and in all other blocks
         return one, other
 
     kept = pairs_of(*sides(), KEY, KEY)
