@@ -60,7 +60,7 @@ def pack(weight: Tensor) -> Tensor:
     padded = weight.new_zeros(panels * _PANEL, steps * width)
     padded[:outputs, :inputs] = weight
     by_panel = padded.view(panels, _PANEL, steps, width).permute(0, 2, 1, 3)
-    return by_panel.reshape(panels, steps, _PANEL * width)
+    return by_panel.reshape(panels, steps, _PANEL * width).contiguous()  # may be a view still
 
 
 def linear(x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
