@@ -14,6 +14,7 @@ import inspect
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -158,7 +159,8 @@ class AotSession(DecoderSession):
             built[which] = round(time.perf_counter() - start, 3)
         # One runner, called by one thread: nothing to wait for and nothing to lock.
         loader = AOTIModelPackageLoader(str(path), "model", True, 1, -1)
-        weights = {f"decoder.{name}": buffer for name, buffer in decoder.named_buffers()}
+        named = decoder.named_buffers(remove_duplicate=False)  # a tied head has two names
+        weights = {f"decoder.{name}": buffer for name, buffer in named}
         wanted = loader.get_constant_fqns()
         if missing := set(wanted) - set(weights):
             raise SessionError(f"the package wants weights that there are none of: {missing}")
@@ -201,7 +203,12 @@ class AotSession(DecoderSession):
             "max_autotune": self._options.max_autotune,
         }
         # Built aside and renamed: two workers may build at once, and neither loads half a file.
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, torch.inference_mode():
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            torch.inference_mode(),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, about its own code
             made = aoti_compile_and_package(
                 exported, package_path=os.fspath(Path(folder) / path.name), inductor_configs=configs
             )
