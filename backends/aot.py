@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.cache import cache_folder
 from harness.contracts import Availability, Backend, BackendOptions
-from harness.devices import torch_runs_on
+from harness.devices import torch_compiles_on, torch_runs_on
 from harness.errors import SessionError, UnavailableError
 from harness.model.session import DecoderSession, return_freed_pages
 
@@ -59,7 +59,7 @@ class AotBackend(Backend):
     trial: ClassVar = {"compiled": False}
 
     def availability(self, device: str) -> Availability:
-        """As PyTorch."""
+        """As PyTorch; only to build a package that the cache lacks takes a C++ compiler."""
         return torch_runs_on(device)
 
     def load(self, model: Model, device: str, options: AotOptions) -> AotSession:
@@ -196,6 +196,9 @@ class AotSession(DecoderSession):
         import torch
         from torch._inductor import aoti_compile_and_package
 
+        can = torch_compiles_on(self._options.device)
+        if not can.ok:
+            raise UnavailableError(f"aot: {can.reason}", remedy=can.remedy)
         exported = self._exported(which)
         configs = {
             "aot_inductor.package_constants_in_so": False,
