@@ -30,6 +30,7 @@ class Format(StrEnum):
     JSON = "json"
     PARQUET = "parquet"
     OPENMETRICS = "openmetrics"
+    PYTEST_BENCHMARK = "pytest-benchmark"
 
 
 class Content(StrEnum):
@@ -50,7 +51,7 @@ def export(
     ] = "-",
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> None:
-    """Write a run's figures or samples as CSV, JSON, Parquet or OpenMetrics text."""
+    """Write figures or samples as CSV, JSON, Parquet, OpenMetrics or pytest-benchmark's JSON."""
     found = Store(store).find(run)
     if output == "-" and format is Format.PARQUET and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal", remedy="name a file with -o FILE")
@@ -68,6 +69,10 @@ def _encoded(run: Run, format: Format, content: Content) -> bytes:  # noqa: A002
                 "OpenMetrics has no place for samples", remedy="leave out --table, or use parquet"
             )
         return openmetrics(run.record).encode("utf-8", "replace")
+    if format is Format.PYTEST_BENCHMARK:
+        from harness.bridges import to_pytest_benchmark
+
+        return to_pytest_benchmark(run)
     if format is Format.PARQUET:
         return parquet_bytes(run.table if content is Content.SAMPLES else _figure_table(run))
     rows = figure_rows(run.record) if content is Content.FIGURES else run.table.to_pylist()

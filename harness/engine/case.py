@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.spec import RunSpec
 
-__all__ = ["Case", "ReferenceTask", "Task"]
+__all__ = ["Case", "DuetTask", "PlanTask", "ReferenceTask", "Task"]
 
 
 class Case(BaseModel):
@@ -68,6 +68,30 @@ class Task(_Task):
     """Logits of the float32 eager reference."""
     positions: int
     """Most positions that a check prompt takes, as the reference was made with."""
+
+
+class DuetTask(Task):
+    """One case as one side of a duet: it measures a block whenever it is told to."""
+
+    block_seconds: float
+    """A block lasts at least this long and one iteration."""
+    thorough: bool
+    """Whether to audit tokens and measure ceilings at the end, as ordinary rounds do."""
+
+
+class PlanTask(_Task):
+    """Plan a suite with the plugins that this interpreter has; write what is planned."""
+
+    suite: Path
+    settings: dict[str, Any]
+    models: list[str]
+    backends: list[str]
+    scenarios: list[str]
+    run_id: str
+    command: list[str]
+    project: Path
+    """Whose revision the run is made from."""
+    output: Path
 
 
 class ReferenceTask(_Task):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +31,7 @@ from harness.telemetry.case_energy import case_energy
 from harness.telemetry.simulated import simulated_by
 from harness.telemetry.summary import summarise_case
 
-__all__ = ["Watcher", "new_record", "run_visits"]
+__all__ = ["Watcher", "compute_reference", "failed_round", "new_record", "run_visits"]
 
 
 _SAMPLING = ("warm-up", "measure")
@@ -59,10 +59,11 @@ def new_record(
     run_id: str,
     command: Sequence[str],
     plugin_files: Sequence[Path] = (),
+    project: Path | None = None,
 ) -> RunRecord:
-    """Return the record of a run that has not begun."""
+    """Return the record of a run that has not begun; `project` is by default the working folder."""
     suite = plan.suite
-    environment = fingerprint(Path.cwd())
+    environment = fingerprint(project or Path.cwd())
     return RunRecord(
         id=run_id,
         suite=suite.name,
@@ -241,7 +242,7 @@ class _Engine:
             )
         seen = self._watching.end()
         if ended.result is None:
-            return _failed(number, started_at, ended), [], seen, task_file
+            return failed_round(number, started_at, ended), [], seen, task_file
         found = ended.result.record
         measured = sum(p.end_ns - p.start_ns for p in found.phases if p.name in _SAMPLING) / 1e9
         self._overheads.append(max(0.0, seconds_since(started) - measured))
@@ -256,32 +257,57 @@ class _Engine:
         self, case: Case, positions: int, task_file: Path, log: Path
     ) -> tuple[Path, Ended | None]:
         """Have the model's reference logits; None where they are there already."""
-        path = reference_path(
-            self._store.cache, self._plan.model(case), positions, case.dtype
-        ).resolve()
+        digest = self._plan.model(case).digest
+        path = reference_path(self._store.cache, digest, positions, case.dtype).resolve()
         if path.exists():
             return path, None
-        self._watcher.event(PhaseStarted(name="reference"))
-        task = ReferenceTask(
-            parent_pid=os.getpid(),
-            plugin_files=self._plugin_files,
-            model=case.model,
-            seed=case.model_seed,
-            positions=positions,
-            dtype=case.dtype,
-            threads=case.threads,
-            output=path,
-        )
-        ended = run_worker(
-            task,
-            task_file.with_name(f"reference-{task_file.name}"),
+        ended = compute_reference(
+            case,
+            path,
+            positions,
+            task_file,
             log,
-            threads=case.threads,
+            plugin_files=self._plugin_files,
             time_limit=self._plan.suite.run.time_limit,
             listen=self._watcher.event,
             started=self._watching.follow,
         )
         return path, ended
+
+
+def compute_reference(
+    case: Case,
+    path: Path,
+    positions: int,
+    task_file: Path,
+    log: Path,
+    *,
+    plugin_files: Sequence[Path],
+    time_limit: float,
+    listen: Callable[[PhaseStarted | Progress], None],
+    started: Callable[[int], None] = lambda _: None,
+) -> Ended:
+    """Have the reference logits of a case's model written to `path`, by a process of its own."""
+    listen(PhaseStarted(name="reference"))
+    task = ReferenceTask(
+        parent_pid=os.getpid(),
+        plugin_files=list(plugin_files),
+        model=case.model,
+        seed=case.model_seed,
+        positions=positions,
+        dtype=case.dtype,
+        threads=case.threads,
+        output=path,
+    )
+    return run_worker(
+        task,
+        task_file.with_name(f"reference-{task_file.name}"),
+        log,
+        threads=case.threads,
+        time_limit=time_limit,
+        listen=listen,
+        started=started,
+    )
 
 
 def _case_record(plan: Plan, case: Case) -> CaseRecord:
@@ -315,7 +341,8 @@ def _repeated(attempts: int, number: int, *, still: bool) -> Iterator[Caution]:
         yield caution(CautionKind.REPEATED, f"measured {attempts} times: {how}", round=number)
 
 
-def _failed(number: int, started_at: str, ended: Ended) -> RoundRecord:
+def failed_round(number: int, started_at: str, ended: Ended) -> RoundRecord:
+    """Return the record of a round whose worker ended without a result."""
     return RoundRecord(
         round=number,
         status="unavailable" if ended.unavailable else "failed",

@@ -36,13 +36,19 @@ from harness.contracts import (
     StreamSession,
     Transcript,
 )
-from harness.engine.case import ReferenceTask, Task
+from harness.engine.case import DuetTask, PlanTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, Speaker
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import add_file, find
 from harness.reading import Reading
-from harness.store.record import CheckRecord, PhaseRecord, PointRecord, RoundRecord
+from harness.store.record import (
+    BlockRecord,
+    CheckRecord,
+    PhaseRecord,
+    PointRecord,
+    RoundRecord,
+)
 
 if TYPE_CHECKING:
     from harness.engine.reference import Reference
@@ -64,7 +70,7 @@ def main() -> None:
     speaker = Speaker(given.events, given.answers)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    task = TypeAdapter(Task | ReferenceTask).validate_json(text)
+    task = TypeAdapter(Task | DuetTask | ReferenceTask | PlanTask).validate_json(text)
     if task.cache is not None:
         os.environ[CACHE_VARIABLE] = str(task.cache)
     by_hand = given.answers is None
@@ -72,6 +78,8 @@ def main() -> None:
         _end_with(task.parent_pid)
     if isinstance(task, ReferenceTask):
         sys.exit(_reference(task, speaker))
+    if isinstance(task, PlanTask):
+        sys.exit(_plan(task, speaker))
     sys.exit(_CaseWorker(task, speaker).run())
 
 
@@ -99,6 +107,21 @@ def _reference(task: ReferenceTask, speaker: Speaker) -> int:
     return 0
 
 
+def _plan(task: PlanTask, speaker: Speaker) -> int:
+    from harness.engine.side import plan_side
+
+    speaker.say(PhaseStarted(name="plan"))
+    try:
+        for path in task.plugin_files:
+            add_file(path)
+        task.output.write_text(plan_side(task).model_dump_json())
+    except Exception as error:  # noqa: BLE001 - a worker has one way to fail: to say so
+        traceback.print_exc()
+        speaker.say(Failed(phase="plan", reason=_one_line(error)))
+        return 1
+    return 0
+
+
 class _CaseWorker:
     """Takes a case through its phases; holds what the phases hand on."""
 
@@ -116,6 +139,7 @@ class _CaseWorker:
         self._transcripts: list[Transcript] = []
         self._checks: list[CheckRecord] = []
         self._digests: list[str] = []
+        self._blocks: list[BlockRecord] = []
         self._facts: dict[str, Any] = {}
 
     def run(self) -> int:
@@ -154,8 +178,11 @@ class _CaseWorker:
             session.close()
             del session
             gc.collect()
-        audited = self._audit() if passed else None
-        ceilings = self._ceilings() if passed and (audited is None or audited.passed) else {}
+        # In a duet the first round is audited; the others must give the same tokens.
+        thorough = not isinstance(self._task, DuetTask) or self._task.thorough
+        audited = self._audit() if passed and thorough else None
+        wanted = passed and thorough and (audited is None or audited.passed)
+        ceilings = self._ceilings() if wanted else {}
         worst = next((c for c in self._checks if not c.passed), self._checks[0])
         right = worst.passed and (audited is None or audited.passed)
         return RoundRecord(
@@ -173,6 +200,7 @@ class _CaseWorker:
             quiet=self._quiet,
             facts=self._facts,
             cautions=self._cautions,
+            blocks=self._blocks,
         )
 
     def _load(self, backend: Backend, options: Any) -> Session:
@@ -191,6 +219,7 @@ class _CaseWorker:
         """Take every point from prepare to measure; False where its outputs are wrong."""
         from harness.engine.measure import measure_point, primary_of
         from harness.engine.stream import StepAsStream
+        from harness.engine.turns import measure_in_turns
         from harness.stats.stopping import StoppingRule
 
         task, run = self._task, self._task.run
@@ -227,7 +256,14 @@ class _CaseWorker:
             gc.collect()
             gc.freeze()  # what is alive now need not be walked while timing
             with self._in_phase("measure", point.label):
-                result = measure_point(scenario, seen, point, options, lab, rule, self._speaker.ask)
+                if isinstance(task, DuetTask):
+                    speaker, seconds, device = self._speaker, task.block_seconds, task.case.device
+                    result = measure_in_turns(
+                        scenario, seen, point, options, lab, rule, speaker, seconds, device
+                    )
+                else:
+                    ask = self._speaker.ask
+                    result = measure_point(scenario, seen, point, options, lab, rule, ask)
             self._split_warmup(point, result.steady_at_ns)
             lag = self._lag_s
             self._points.append(result.record.model_copy(update={"lag_s": lag}))
@@ -238,6 +274,7 @@ class _CaseWorker:
             self._cautions += result.cautions
             self._transcripts += result.transcripts
             self._digests.append(result.tokens_digest)
+            self._blocks += result.blocks
         return True
 
     def _verify(self, session: Session, point: Point) -> CheckRecord:

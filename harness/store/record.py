@@ -20,8 +20,10 @@ from harness.reading import Reading
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BlockRecord",
     "CaseRecord",
     "CheckRecord",
+    "DuetRecord",
     "EnergyRecord",
     "Failure",
     "Figure",
@@ -113,7 +115,7 @@ class PointRecord(_Record):
     steady: str
     """flat, warmup, slowdown, no-steady-state, too-short or exact."""
     stopped: str
-    """Why sampling ended: target, max-samples, budget or exact."""
+    """Why sampling ended: target, max-samples, budget, exact, or told where a duet said so."""
     half_width: float | None = None
     """Relative half-width of the primary metric within this process when it ended."""
     lag_s: float | None = None
@@ -232,6 +234,36 @@ class SamplerProcess(_Record):
     """The machine before the first worker started."""
 
 
+class BlockRecord(_Record):
+    """A stretch of iterations during which the other side of a duet was frozen."""
+
+    point: str = ""
+    place: int
+    """Among the blocks of both sides of the duet, in the order they ran."""
+    first_iteration: int
+    iterations: int
+    start_ns: int
+    end_ns: int
+    probe_before: float | None = None
+    """Read bandwidth just before, bytes/s: the state the machine was in."""
+    probe_after: float | None = None
+    """Just after; far from the one before, the machine switched states meanwhile."""
+
+
+class DuetRecord(_Record):
+    """That a run is one side of an A/B comparison, its rounds paired with the other run's."""
+
+    side: Literal["base", "cand"]
+    label: str
+    """What this side is: a revision, an interpreter, settings."""
+    partner: str
+    """Id of the other side's run."""
+    interleaved: Literal["generations", "processes"]
+    """Whether both sides stayed loaded and took turns, or whole processes did."""
+    because: str | None = None
+    """Why only processes took turns."""
+
+
 class RoundRecord(_Record):
     """One case in one fresh process."""
 
@@ -264,6 +296,8 @@ class RoundRecord(_Record):
     """How well the machine was watched; None where it was not."""
     attempts: int = 1
     """How often it was measured; a disturbed round may be repeated, and the last one counts."""
+    blocks: list[BlockRecord] = Field(default_factory=list)
+    """In a duet: which iterations ran while the other side was frozen."""
 
 
 class Utilization(_Record):
@@ -369,6 +403,8 @@ class RunRecord(_Record):
     telemetry: list[SamplerProcess] = Field(default_factory=list)
     """What watched the machine; empty where nothing did."""
     cases: list[CaseRecord] = Field(default_factory=list)
+    duet: DuetRecord | None = None
+    """Where it is one side of an A/B comparison."""
 
     def case(self, case_id: str) -> CaseRecord:
         """Return the case with this id; KeyError where there is none."""
