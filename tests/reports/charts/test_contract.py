@@ -21,7 +21,8 @@ class Altered:
     """The sample under another id and day, its figures moved by a factor."""
 
     def __init__(self, run: Run, day: int, factor: float) -> None:
-        self.path, self.samples, self.problems = run.path, run.samples, []
+        self.path, self.problems = run.path, []
+        self.samples = run.samples.assign(value=run.samples["value"] * factor)
         self.telemetry = run.telemetry
         self.record = scaled_record(run.record, factor)
         self.record.id = f"202611{day}-000000-default-0000"
