@@ -165,16 +165,16 @@ class CudaGraphsSession(DecoderSession):
             self._use(rows)
         return super().prefill(tokens, lengths)
 
-    def read_prompts(self, decoder: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> None:
+    def read_prompts(self, state: State, tokens: Tensor, lengths: Tensor) -> None:
         """Read the prompts operation by operation; start the rows that fill the bucket at 0."""
-        super().read_prompts(decoder, state, tokens, lengths)
+        super().read_prompts(state, tokens, lengths)
         assert self._whole is not None
         self._whole.tokens[state.batch :].zero_()
         self._whole.positions[state.batch :].zero_()
 
-    def step(self, decoder: Decoder, state: State) -> None:
+    def step(self, state: State) -> None:
         """Replay the graph of the smallest bucket that holds the rows."""
-        del decoder, state
+        del state
         assert self._graph is not None
         self._graph.replay()
         self._replays += 1
@@ -225,7 +225,7 @@ class CudaGraphsSession(DecoderSession):
 
     def _work(self, state: State) -> None:
         """Do what is captured: the step that all backends share."""
-        super().step(self.loaded(), state)
+        super().step(state)
 
     def _capture(self, runtime: GraphRuntime, state: State) -> Graph:
         import torch

@@ -109,6 +109,8 @@ class Backend(ABC):
     """Which kind of session `load` returns."""
     Options: ClassVar[type[BackendOptions]] = BackendOptions
     """What a suite may set; defaults are what suits most users."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Options under which tests of the contract take seconds where the defaults take minutes."""
 
     @abstractmethod
     def availability(self, device: str) -> Availability:
@@ -285,6 +287,10 @@ class Lab:
     phase_bytes: Mapping[str, int] = field(default_factory=dict)
     """Memory in use after each phase so far: `import`, `load`, `prepare`."""
     budget_bytes: int | None = None
+    phase_s: Mapping[str, float] = field(default_factory=dict)
+    """What each phase so far took, in seconds: `import`, `load`, `prepare`, `verify`."""
+    cold: bool | None = None
+    """Whether plugins found nothing in their cache; None where nobody looked (see `cold_start`)."""
 
 
 class Scenario(ABC):
@@ -296,6 +302,9 @@ class Scenario(ABC):
     """Raised whenever its figures stop being comparable with those of before."""
     level: ClassVar[Level] = "stream"
     """`stream` runs on every session (the engine adapts a step session); `step` only on those."""
+    cold_start: ClassVar[bool] = False
+    """Whether each case gets a cache folder of its own (`harness.cache`): empty in its first round,
+    and in later ones as the rounds before left it."""
     metrics: ClassVar[tuple[Metric, ...]]
     """All it can report; exactly one is primary."""
     Options: ClassVar[type[Options]]

@@ -64,6 +64,8 @@ class Task(_Task):
     run: RunSpec
     max_seconds: float
     """Sampling time per point: the run's own, or its share of the budget."""
+    cold: bool | None = None
+    """Whether `cache` is an empty folder of the case's own; None where it is everybody's."""
     reference: Path
     """Logits of the float32 eager reference."""
     positions: int

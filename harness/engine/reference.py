@@ -132,5 +132,5 @@ def score(
     torch.set_num_threads(threads)
     with torch.inference_mode():
         precision = getattr(torch, dtype)
-        decoder = Decoder.from_model(model, precision, torch.device("cpu"), packed=False)
+        decoder = Decoder.from_model(model, precision, torch.device("cpu"))
         return [decoder_score(decoder, torch.tensor(ids)).float().numpy() for ids in sequences]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,6 +142,7 @@ class _Engine:
         self._overheads: list[float] = []
         self._tasks = writer.path / "tasks"
         self._started_ns = now_ns()
+        self._own_caches = store.cache / "startup" / record.id
 
     def visit_all(self, finished: set[Visit]) -> None:
         self._tasks.mkdir(exist_ok=True)
@@ -164,6 +167,7 @@ class _Engine:
 
     def finish(self, status: str) -> RunRecord:
         """Write figures and status; parts become samples.parquet."""
+        shutil.rmtree(self._own_caches, ignore_errors=True)
         record = self._record
         record.status = "finished" if status == "finished" else "interrupted"
         record.finished_at = _now()
@@ -220,10 +224,12 @@ class _Engine:
         reference, ended = self._reference(case, positions, task_file, log)
         self._watching.begin()
         if ended is None or ended.failure is None:
+            cache, cold = self._cache(case)
             task = Task(
                 parent_pid=os.getpid(),
                 plugin_files=self._plugin_files,
-                cache=self._store.cache.resolve(),
+                cache=cache.resolve(),
+                cold=cold,
                 case=case,
                 round=number,
                 run=self._plan.suite.run,
@@ -252,6 +258,18 @@ class _Engine:
         self._watching.hear(event)
         if not isinstance(event, PhaseStarted) or event.name != "end":
             self._watcher.event(event)
+
+    def _cache(self, case: Case) -> tuple[Path, bool | None]:
+        """Return where a worker finds what plugins keep, and whether it is new where that counts.
+
+        The folder itself tells: a resumed run, whose folders are gone, starts cold once more.
+        """
+        if not find(Scenario, case.scenario).cold_start:
+            return self._store.cache, None
+        folder = self._own_caches / re.sub(r"[^A-Za-z0-9_.-]", "-", case.id)
+        cold = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder, cold
 
     def _reference(
         self, case: Case, positions: int, task_file: Path, log: Path

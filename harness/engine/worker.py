@@ -252,6 +252,8 @@ class _CaseWorker:
                 phase_bytes={
                     p.name: p.current_bytes for p in self._phases if p.current_bytes is not None
                 },
+                phase_s={p.name: (p.end_ns - p.start_ns) / 1e9 for p in self._phases},
+                cold=task.cold,
             )
             gc.collect()
             gc.freeze()  # what is alive now need not be walked while timing

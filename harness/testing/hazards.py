@@ -42,9 +42,9 @@ class HazardousSession(DecoderSession):
         self.factor = torch.tensor(1.0)
         self.bias = torch.zeros(batch, dtype=torch.int64, device=self.prepared().tokens.device)
 
-    def step(self, decoder: Decoder, state: State) -> None:
+    def step(self, state: State) -> None:
         """Make the step."""
-        super().step(decoder, state)
+        super().step(state)
         self.calls += 1
         self._backend.disturb(self, state)
 
