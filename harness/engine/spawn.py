@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.engine.case import ReferenceTask, Task
+from harness.engine.case import ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import (
     Failed,
@@ -65,7 +65,7 @@ def worker_environment(threads: int, base: Mapping[str, str] = os.environ) -> di
 
 
 def run_worker(
-    task: Task | ReferenceTask,
+    task: Task | ReferenceTask | ProfileTask,
     task_file: Path,
     log: Path,
     *,
@@ -91,7 +91,7 @@ def run_worker(
         status = _end(process)
     if conversation.result is not None:
         return Ended(process.pid, conversation.result, None)
-    if status == 0 and conversation.failure is None and isinstance(task, ReferenceTask):
+    if status == 0 and conversation.failure is None and not isinstance(task, Task):
         return Ended(process.pid, None, None)
     failure = conversation.failure or _ending(status, kills_before, conversation.phase)
     return Ended(
