@@ -14,9 +14,11 @@ import harness
 # One line per verb: its function lies in a module of the verb's name.
 from harness.cli.check_plugin import check_plugin
 from harness.cli.doctor import doctor
+from harness.cli.explain import explain
 from harness.cli.export import export
 from harness.cli.generate import generate
 from harness.cli.listing import listing
+from harness.cli.profile import profile
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.show import show
@@ -32,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (run, show, report, export, generate, doctor):
+for verb in (run, show, report, export, profile, explain, generate, doctor):
     app.command()(verb)
 app.command("list")(listing)
 app.command("check-plugin")(check_plugin)

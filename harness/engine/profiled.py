@@ -26,7 +26,7 @@ __all__ = ["profile_case"]
 
 _WARM = 2
 _ALONE = 3
-_PASSES: tuple["Pass", ...] = ("plain", "timed", "timed", "stacked", "lines", "plain")
+_PASSES: tuple[Pass, ...] = ("plain", "timed", "timed", "stacked", "lines", "plain")
 
 
 def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
@@ -98,7 +98,7 @@ def _profile(
         memory=meter(task.case.device),
         seed=task.seed,
     )
-    watched = ProfiledSession(session) if isinstance(session, StepSession) else None
+    watched = ProfiledSession(session, now_ns) if isinstance(session, StepSession) else None
     driven: Session = watched or session
     if scenario.level == "stream" and isinstance(driven, StepSession):
         driven = StepAsStream(driven)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.contracts import StepSession
-from harness.engine.clock import now_ns
 from harness.profiling.operators import MARK, Call, calls_of, joined, rows
 from harness.profiling.record import Phase, PhaseProfile
 
@@ -37,8 +36,9 @@ _WINDOW = 8
 class ProfiledSession(StepSession):
     """Passes every call on; what `current` says decides how it is watched."""
 
-    def __init__(self, session: StepSession) -> None:
+    def __init__(self, session: StepSession, clock: Callable[[], int]) -> None:
         self._session = session
+        self._clock = clock
         self.current: Pass = "none"
         self._decoded = 0
         self._window: Any = None
@@ -81,11 +81,11 @@ class ProfiledSession(StepSession):
                 result = work()
                 self._session.synchronize()
             return result
-        start = now_ns()
+        start = self._clock()
         result = work()
         self._session.synchronize()
         if self.current == "plain":
-            self._plain[phase].append(now_ns() - start)
+            self._plain[phase].append(self._clock() - start)
         elif self.current == "lines":
             self._line_calls[phase] += 1
         return result

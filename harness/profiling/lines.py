@@ -4,6 +4,8 @@ A dispatch mode looks up the stack at every operator. That is far too slow to be
 it adds line, precision and bytes to rows that another pass timed.
 """
 
+# ruff: noqa: SLF001  (the stack and an operator's schema have no public name)
+
 from __future__ import annotations
 
 import sys

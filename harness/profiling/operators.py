@@ -1,4 +1,4 @@
-"""torch.profiler's events become rows: the outermost operators of a call, and the host between them.
+"""torch.profiler's events become rows: a call's outermost operators, and the host between them.
 
 Two passes over the same calls. One without Python's stack, whose times are the least disturbed; one
 with it, which says which function called the n-th operator. They are joined by that n: a step makes
