@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 SMOLLM2 := .models/SmolLM2-135M-Instruct.gguf
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-real test unit lint types contracts bench golden clean
+.PHONY: help install browser demo demo-real test unit lint types contracts bench golden clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,15 @@ demo-real: $(SMOLLM2)  ## the same suite on the real SmolLM2-135M-Instruct
 
 test: lint types contracts unit  ## everything CI asks: lint, types, import contracts, tests
 
-unit: $(STAMP)  ## the tests alone
+# Debian's Chromium, for the tests that open reports as a person would. Elsewhere they skip, and say so.
+browser:  ## install Chromium where it is missing and apt may
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    echo "installing chromium (once)" && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  echo "no Chromium here, and none can be installed: browser tests will skip"
+
+unit: $(STAMP) browser  ## the tests alone
 	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## ruff: lint and format
@@ -45,6 +53,9 @@ types: $(STAMP)  ## mypy --strict
 
 contracts: $(STAMP)  ## import-linter: which package may import which
 	@$(BIN)/lint-imports --no-cache
+
+golden: $(STAMP)  ## renew the pictures that tests compare with; look at the difference
+	@HARNESS_GOLDEN=1 $(BIN)/python -m pytest -n 0 -q tests/reports/charts/test_images.py
 
 bench: $(STAMP)  ## the harness measured by itself
 	@$(BIN)/python -m pytest benchmarks --benchmark-only -o addopts="--import-mode=importlib"

@@ -33,8 +33,9 @@ class EagerOptions(BackendOptions):
 
     sdpa: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
     """Which implementation of scaled dot-product attention; `auto` leaves PyTorch the choice."""
-    linear: Literal["auto", "packed", "plain"] = "auto"
-    """Whether matrices are packed for oneDNN (CPU only); `auto` packs where that is possible."""
+    linear: Literal["auto", "plain", "packed", "native"] = "auto"
+    """How matrices are multiplied on a CPU: as they are, packed for oneDNN (`auto`, where that is
+    possible), or by our own AVX-512 product, which is built with g++ at its first use."""
 
 
 class EagerBackend(Backend):
@@ -56,18 +57,18 @@ class EagerBackend(Backend):
         import torch
 
         from harness.model.decoder import Decoder
+        from harness.model.linear import choose_layout
 
         can = self.availability(device)
         if not can.ok:
             raise UnavailableError(f"eager: {can.reason}", remedy=can.remedy)
         torch.set_num_threads(options.threads)
         dtype = getattr(torch, options.dtype)
-        packed, because = _choose_linear(options.linear, dtype, torch.device(device))
+        layout, because = choose_layout(options.linear, dtype, torch.device(device), "eager")
         _require_attention(options.sdpa, model.config, dtype, device)
-        decoder = Decoder.from_model(model, dtype, device, packed=packed)
+        decoder = Decoder.from_model(model, dtype, device, layout=layout)
         return_freed_pages()  # of the weights as they were before conversion and packing
-        linear = "packed" if packed else "plain"
-        return EagerSession(decoder, options.sdpa, {"linear": linear, "linear_because": because})
+        return EagerSession(decoder, options.sdpa, {"linear": layout, "linear_because": because})
 
 
 class EagerSession(DecoderSession):
@@ -77,29 +78,15 @@ class EagerSession(DecoderSession):
         super().__init__(decoder, {"sdpa": sdpa, **facts})
         self._sdpa = sdpa
 
-    def read_prompts(self, decoder: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> None:
+    def read_prompts(self, state: State, tokens: Tensor, lengths: Tensor) -> None:
         """Run `prefill` operation by operation."""
         with _attention(self._sdpa):
-            super().read_prompts(decoder, state, tokens, lengths)
+            super().read_prompts(state, tokens, lengths)
 
-    def step(self, decoder: Decoder, state: State) -> None:
+    def step(self, state: State) -> None:
         """Run `step` operation by operation."""
         with _attention(self._sdpa):
-            super().step(decoder, state)
-
-
-def _choose_linear(linear: str, dtype: torch.dtype, device: torch.device) -> tuple[bool, str]:
-    """Return whether to pack the matrices, and why."""
-    from harness.model.linear import why_not_packed
-
-    if linear == "plain":
-        return False, "as asked"
-    why_not = why_not_packed(dtype, device)
-    if why_not is None:
-        return True, "as asked" if linear == "packed" else "oneDNN can pack here"
-    if linear == "packed":
-        raise UnavailableError(f'eager: linear = "packed": {why_not}', remedy='use "auto"')
-    return False, why_not
+            super().step(state)
 
 
 def _attention(sdpa: str) -> contextlib.AbstractContextManager[None]:

@@ -26,6 +26,15 @@ class CautionKind(StrEnum):
     SIMULATED = "simulated"
     TOKENS_DIFFER = "tokens-differ"
     ABOVE_CEILING = "above-ceiling"
+    THROTTLED = "throttled"
+    CLOCKS = "clocks"
+    THERMAL = "thermal"
+    OTHER_PROCESS = "other-process"
+    MEMORY_FULL = "memory-full"
+    SAMPLER_STARVED = "sampler-starved"
+    NOT_WATCHED = "not-watched"
+    DISCARDED = "discarded"
+    REPEATED = "repeated"
 
 
 _NEXT_STEP = {
@@ -45,6 +54,15 @@ _NEXT_STEP = {
     CautionKind.SIMULATED: "do not publish: a sensor was simulated",
     CautionKind.TOKENS_DIFFER: "look for non-determinism in the backend",
     CautionKind.ABOVE_CEILING: "the ceiling was measured too low: run again on a quiet machine",
+    CautionKind.THROTTLED: "cool it, raise its power limit, or fix a clock that it can hold",
+    CautionKind.CLOCKS: "fix the clocks, or warm up until they hold",
+    CautionKind.THERMAL: "cool the machine, or lower the load beside the run",
+    CautionKind.OTHER_PROCESS: "end the other process, or choose another device",
+    CautionKind.MEMORY_FULL: "choose a smaller model, batch or context",
+    CautionKind.SAMPLER_STARVED: "lower threads or telemetry.hz: what happened meanwhile is unseen",
+    CautionKind.NOT_WATCHED: "look at the sampler's log; harness doctor says which sensors work",
+    CautionKind.DISCARDED: "look at telemetry for what disturbed them, and run again without it",
+    CautionKind.REPEATED: "look at telemetry for what disturbed it, and run again without it",
 }
 
 

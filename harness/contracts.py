@@ -1,4 +1,4 @@
-"""What a plugin author reads: Backend, Session, Scenario, Report, Sampler. Nothing else is needed.
+"""What a plugin author reads: Backend, Session, Scenario, Report, Chart, Sampler. Nothing else.
 
 A plugin module imports its heavy packages inside functions: `harness list` loads every plugin and
 must stay quick. Nothing here imports torch.
@@ -22,29 +22,37 @@ from harness.metrics import Metric
 from harness.reading import Reading
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from harness.model import Model, ModelConfig
-    from harness.store import Run
+    from harness.store import Run, Store
+    from harness.theme import Theme
 
 __all__ = [
     "Availability",
     "Backend",
     "BackendOptions",
+    "Chart",
     "Lab",
     "MemoryMeter",
     "Observation",
     "Options",
     "Point",
+    "Quantity",
     "Report",
     "Request",
     "Sampler",
     "Scenario",
     "Session",
+    "Site",
     "StepSession",
     "StreamSession",
+    "Tier",
     "TokenEvent",
     "Transcript",
+    "Watched",
 ]
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -101,6 +109,8 @@ class Backend(ABC):
     """Which kind of session `load` returns."""
     Options: ClassVar[type[BackendOptions]] = BackendOptions
     """What a suite may set; defaults are what suits most users."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Options under which tests of the contract take seconds where the defaults take minutes."""
 
     @abstractmethod
     def availability(self, device: str) -> Availability:
@@ -113,6 +123,14 @@ class Backend(ABC):
         Raises:
             UnavailableError: where `options` ask for what this machine lacks.
         """
+
+    def load_uncaptured(self, model: Model, device: str, options: Any) -> Session:
+        """Load what `harness doctor --capture` looks at; by default what `load` returns.
+
+        A backend that captures returns here, on any device, a session whose `fixed_step` is the
+        work that it would capture.
+        """
+        return self.load(model, device, options)
 
 
 class Session(ABC):
@@ -173,6 +191,14 @@ class StepSession(Session):
     @abstractmethod
     def synchronize(self) -> None:
         """Return only when all submitted work is complete."""
+
+    def fixed_step(self) -> Callable[[], None] | None:
+        """Return one decode with all shapes fixed at what was prepared, as a CUDA graph holds it.
+
+        It reads and writes what the session holds, in place, and may be called as soon as the
+        session is prepared. For `harness doctor --capture`; None where there is no such step.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -261,6 +287,10 @@ class Lab:
     phase_bytes: Mapping[str, int] = field(default_factory=dict)
     """Memory in use after each phase so far: `import`, `load`, `prepare`."""
     budget_bytes: int | None = None
+    phase_s: Mapping[str, float] = field(default_factory=dict)
+    """What each phase so far took, in seconds: `import`, `load`, `prepare`, `verify`."""
+    cold: bool | None = None
+    """Whether plugins found nothing in their cache; None where nobody looked (see `cold_start`)."""
 
 
 class Scenario(ABC):
@@ -272,6 +302,9 @@ class Scenario(ABC):
     """Raised whenever its figures stop being comparable with those of before."""
     level: ClassVar[Level] = "stream"
     """`stream` runs on every session (the engine adapts a step session); `step` only on those."""
+    cold_start: ClassVar[bool] = False
+    """Whether each case gets a cache folder of its own (`harness.cache`): empty in its first round,
+    and in later ones as the rounds before left it."""
     metrics: ClassVar[tuple[Metric, ...]]
     """All it can report; exactly one is primary."""
     Options: ClassVar[type[Options]]
@@ -316,8 +349,123 @@ class Report(ABC):
         """Write the report of one or several runs to `path`."""
 
 
+class Site(ABC):
+    """A way to show a whole store as a folder of files that any web server can serve."""
+
+    summary: ClassVar[str]
+    """One line for `harness list reports`."""
+
+    @abstractmethod
+    def build(self, store: Store, folder: Path, *, url: str | None = None) -> int:
+        """Bring `folder` up to date with the store; return how many runs were read anew.
+
+        Args:
+            store: Where the runs are; nothing in it is changed.
+            folder: What to fill; files that no run stands behind any more are removed.
+            url: Where the folder will be served, for what needs whole addresses.
+
+        Raises:
+            StoreError: where the folder cannot be written.
+        """
+
+
+class Chart(ABC):
+    """One question about runs, answered by a picture of a tidy table.
+
+    `data` picks rows out of runs and judges nothing else; all other methods see only its table, so
+    that a notebook may filter or join it before drawing.
+    """
+
+    question: ClassVar[str]
+    """As a reader would ask it; the heading above the chart."""
+    measured: ClassVar[str]
+    """How the figures came about, for who wants to know before believing."""
+    needs: ClassVar[str]
+    """What a run must hold for this chart, in words that follow "needs"."""
+    columns: ClassVar[Mapping[str, str]]
+    """Every column of the table: its name, and what it holds, with its unit."""
+    order: ClassVar[int] = 100
+    """Where it stands among others; lower comes first."""
+
+    @abstractmethod
+    def data(self, runs: Sequence[Run]) -> pd.DataFrame:
+        """Return what to draw, one observation a row; empty where the runs do not have it."""
+
+    @abstractmethod
+    def title(self, data: pd.DataFrame) -> str:
+        """Say the finding in one sentence."""
+
+    @abstractmethod
+    def alt(self, data: pd.DataFrame) -> str:
+        """Say what is to be seen, for who cannot see it."""
+
+    @abstractmethod
+    def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
+        """Draw it, intervals included, at the theme's width; the title is added elsewhere."""
+
+    def table(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that a reader would want to read; all, unless that is too many."""
+        return data
+
+    def figure(
+        self, data: pd.DataFrame, theme: Theme | None = None, *, titled: bool = True
+    ) -> Figure:
+        """Return the finished picture; light and as wide as a page unless told otherwise."""
+        from harness.theme import LIGHT
+
+        theme = theme or LIGHT
+        with theme.applied():
+            figure = self.draw(data, theme)
+            if titled:
+                theme.title(figure, self.title(data))
+        return figure
+
+
+Tier = Literal["fast", "slow", "boundary"]
+"""How often a quantity is read: every tick, every second, or where phases begin and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One thing that a sampler reads of one device."""
+
+    name: str
+    """What it is, its unit last: `power_w`, `sm_clock_mhz`."""
+    unit: str
+    """Of its values, say `W`; `1` for a count."""
+    device: str = ""
+    """What it is of: `GPU-…` by UUID, `cpu0`, `worker`; empty for the machine."""
+    tier: Tier = "fast"
+    """`slow` for what takes long to read or changes little, `boundary` for what takes longest."""
+    reason: str | None = None
+    """Why it is absent here, found by probing once; it is then never read."""
+    kind: Literal["gauge", "counter", "state"] = "gauge"
+    """A counter only grows, and a phase's share is a difference; a state's mean says nothing."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Device and name, as `Sampler.read` has them."""
+        return self.device, self.name
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the samplers are to watch."""
+
+    worker_pid: int | None
+    """The process that measures; None while there is none."""
+    harness_pid: int
+    """The process that draws and stores: its load is neither the worker's nor others'."""
+    devices: tuple[str, ...] = ()
+    """UUIDs of the GPUs that the case uses; empty: all that are visible."""
+
+
 class Sampler(ABC):
-    """Something that reads a sensor beside the run, in a process of its own."""
+    """Something that reads a sensor beside the run, in a process of its own.
+
+    Only `availability` is also called elsewhere. A sampler is called by one thread, and nothing is
+    read while another sampler's call takes its time: what is slow belongs to a slow tier.
+    """
 
     summary: ClassVar[str]
     """One line for `harness list samplers`."""
@@ -327,9 +475,20 @@ class Sampler(ABC):
         """Say whether the sensor is here."""
 
     @abstractmethod
-    def quantities(self) -> Mapping[str, str]:
-        """Name each quantity it reads, with its unit."""
+    def open(self, watched: Watched) -> Sequence[Quantity]:
+        """Probe each quantity once and name them all, those that are absent with the reason."""
+
+    def follow(self, worker_pid: int | None) -> None:
+        """Watch another worker from now on; None where the last one has ended."""
+        del worker_pid
 
     @abstractmethod
-    def read(self) -> Mapping[str, Reading]:
-        """Read every quantity once; absent ones carry their reason."""
+    def read(self, tier: str) -> Mapping[tuple[str, str], Reading]:
+        """Read the quantities of a tier that have no reason: (device, name) to value or absent."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What it wants recorded with the run once open (driver, device names); JSON values."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Give back what `open` took. Calling it twice is harmless."""

@@ -168,3 +168,22 @@ class CudaMeter:
         free, _total = self._cuda.mem_get_info(self._device)
         held = self._cuda.memory_reserved(self._device) - self.current_bytes()
         return int(free + held)
+
+    def allocator(self) -> dict[str, int]:
+        """What the allocator counts: bytes, peaks since `reset_peak`, events since it began."""
+        stats = self._cuda.memory_stats(self._device)
+        return {ours: int(stats[theirs]) for ours, theirs in _ALLOCATOR.items() if theirs in stats}
+
+
+_ALLOCATOR = {
+    "allocated_bytes": "allocated_bytes.all.current",
+    "allocated_peak_bytes": "allocated_bytes.all.peak",
+    "reserved_bytes": "reserved_bytes.all.current",
+    "reserved_peak_bytes": "reserved_bytes.all.peak",
+    "inactive_split_bytes": "inactive_split_bytes.all.current",
+    "allocations": "allocation.all.allocated",
+    "segments": "segment.all.allocated",
+    "retries": "num_alloc_retries",
+    "out_of_memory": "num_ooms",
+}
+"""Our names to those of `torch.cuda.memory_stats`."""

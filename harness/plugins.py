@@ -16,17 +16,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from harness.contracts import Backend, Report, Sampler, Scenario
+from harness.contracts import Backend, Chart, Report, Sampler, Scenario, Site
 from harness.errors import PluginError, did_you_mean
 
 __all__ = ["Broken", "add_file", "find", "load_all", "names", "suite_folders"]
 
-P = TypeVar("P", Backend, Scenario, Report, Sampler)
+P = TypeVar("P", Backend, Scenario, Report, Chart, Site, Sampler)
 
 _GROUP: dict[type, str] = {
     Backend: "harness.backends",
     Scenario: "harness.scenarios",
     Report: "harness.reports",
+    Chart: "harness.charts",
+    Site: "harness.sites",
     Sampler: "harness.samplers",
 }
 _OURS = ("backends", "scenarios", "reports")
@@ -114,7 +116,7 @@ def add_file(path: Path) -> list[str]:
         raise PluginError(
             "; ".join(["holds no plugin", *unfinished]),
             where=str(path),
-            expected="a class derived from harness.contracts.Backend, Scenario, Report or Sampler",
+            expected="a class derived from one in harness.contracts: Backend, Scenario, Report, …",
         )
     return added
 

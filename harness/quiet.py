@@ -17,7 +17,15 @@ from harness.environment.cgroup import Cgroup
 from harness.environment.facts import AbsentError, cpu_list, text
 from harness.reading import Reading
 
-__all__ = ["THRESHOLDS", "Snapshot", "Threshold", "cautions_for", "quietness", "snapshot"]
+__all__ = [
+    "THRESHOLDS",
+    "Snapshot",
+    "Threshold",
+    "cautions_for",
+    "quietness",
+    "quietness_within",
+    "snapshot",
+]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -89,6 +97,30 @@ def quietness(before: Snapshot, after: Snapshot) -> dict[str, Reading]:
     else:
         read["others_load"] = Reading(value=max(busy.value - own.value, 0.0) / wall_s)
     return read
+
+
+def quietness_within(stretches: Sequence[tuple[Snapshot, Snapshot]]) -> dict[str, Reading]:
+    """Return `quietness` over several stretches together, leaving out what lay between them.
+
+    Raises:
+        ValueError: where there is no stretch.
+    """
+    if not stretches:
+        raise ValueError("no stretch to look at")
+    first, last = stretches[0][0], stretches[-1][1]
+    before: dict[str, _Value] = {}
+    after: dict[str, _Value] = {}
+    for name, value in last.counters.items():
+        ends = [(one.counters[name], other.counters[name]) for one, other in stretches]
+        reason = next((v for pair in ends for v in pair if isinstance(v, str)), None)
+        if reason is not None:
+            before[name] = after[name] = reason
+        elif name == "mhz":  # a level, not a counter
+            before[name], after[name] = first.counters[name], value
+        else:
+            before[name], after[name] = 0.0, sum(float(b) - float(a) for a, b in ends)
+    spent_ns = sum(other.at_ns - one.at_ns for one, other in stretches)
+    return quietness(Snapshot(0, before), Snapshot(spent_ns, after))
 
 
 _TOO_SHORT = Reading.absent(f"watched for less than {_SHORTEST_S:g} s, too short for 10 ms ticks")

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -36,6 +36,7 @@ __all__ = [
     "Source",
     "Suite",
     "Sweep",
+    "TelemetrySpec",
     "parse_duration",
     "parse_setting",
     "read_suite",
@@ -143,6 +144,25 @@ class GateSpec(_Spec):
     """Margins of their own, by metric."""
 
 
+class TelemetrySpec(_Spec):
+    """`[telemetry]`: what is read of the machine beside the run, and what a disturbance makes."""
+
+    enabled: bool = True
+    """Whether anything is read at all."""
+    hz: float = Field(default=20.0, ge=1, le=200)
+    """Readings per second of what is read often."""
+    samplers: list[str] | None = None
+    """By name, as `harness list samplers` shows them; by default all that work here."""
+    idle_seconds: float = Field(default=2.0, ge=0, le=60)
+    """For how long the idle machine is watched first, where power is measured."""
+    on_disturbance: Literal["flag", "discard", "retry"] = "flag"
+    """Say so; or leave disturbed samples out of the figures; or repeat the round."""
+    keep: float = Field(default=0.5, gt=0, le=1)
+    """With discard: the share of a point's iterations that is kept, however disturbed."""
+    retries: int = Field(default=1, ge=1, le=10)
+    """With retry: how often a round is repeated at most, within the budget."""
+
+
 Axis = Annotated[list[Any], Field(min_length=1)]
 
 
@@ -185,6 +205,7 @@ class Suite(_Spec):
     sweep: Sweep = Sweep()
     run: RunSpec = RunSpec()
     gate: GateSpec = GateSpec()
+    telemetry: TelemetrySpec = TelemetrySpec()
 
 
 def read_suite(path: Path, settings: Mapping[str, Any] | None = None) -> tuple[Suite, Source]:
@@ -265,6 +286,7 @@ def _fields_at(loc: Sequence[str | int]) -> Iterator[str]:
         ("model",): ModelSpec,
         ("run",): RunSpec,
         ("gate",): GateSpec,
+        ("telemetry",): TelemetrySpec,
         ("sweep",): Sweep,
     }
     model = models.get(tuple(p for p in loc if isinstance(p, str)))

@@ -65,6 +65,13 @@ def test_the_backend_and_its_suite_are_listed(environment: Path, tmp_path: Path)
     assert "delay" in run(harness, "list", "suites", "--json", cwd=tmp_path)
 
 
+def test_its_sampler_is_listed_and_keeps_its_contract(environment: Path, tmp_path: Path) -> None:
+    harness = environment / "harness"
+    samplers = json.loads(run(harness, "list", "samplers", "--json", cwd=tmp_path))
+    assert {"disks", "host"} <= {row["name"] for row in samplers}
+    assert "keeps its contract" in run(harness, "check-plugin", "disks", cwd=tmp_path)
+
+
 def test_its_own_tests_pass(environment: Path, tmp_path: Path) -> None:
     tests = EXAMPLE / "tests"
     run(
@@ -85,6 +92,8 @@ def test_its_suite_runs_and_reports_the_declared_delay(environment: Path, tmp_pa
         for figure in case["figures"]
         if figure["metric"] == "itl_ms" and figure["statistic"] == "p50"
     }
+    read = {sampler["name"]: sampler for sampler in record["telemetry"][0]["samplers"]}
+    assert read["disks"]["absent"] == {"/nowhere free_bytes": "there is no folder /nowhere"}
     # How exact it is, is measured on a quiet machine; a wait can never be too short.
     assert set(itl) == {"eager", "delayed"}
     assert itl["delayed"] >= 5.0

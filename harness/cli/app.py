@@ -1,6 +1,7 @@
 """Arguments to verbs, and the only place where an error becomes a line and an exit status.
 
-Exit statuses: 0 all good; 1 unexpected; 2 bad input; 3 some case has no figure; 130 interrupted.
+Exit statuses: 0 all good; 1 unexpected, or a regression; 2 bad input; 3 some case has no figure;
+4 inconclusive; 5 incomparable; 130 interrupted.
 """
 
 import os
@@ -12,16 +13,26 @@ import typer
 import harness
 
 # One line per verb: its function lies in a module of the verb's name.
+from harness.cli.ab import ab
+from harness.cli.baseline import baseline
+from harness.cli.bisect import bisect
 from harness.cli.check_plugin import check_plugin
+from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.explain import explain
 from harness.cli.export import export
+from harness.cli.gate import gate
 from harness.cli.generate import generate
+from harness.cli.history import history
+from harness.cli.importing import importing
 from harness.cli.listing import listing
 from harness.cli.profile import profile
 from harness.cli.report import report
 from harness.cli.run import run
+from harness.cli.selftest import selftest
 from harness.cli.show import show
+from harness.cli.site import site
+from harness.cli.watch import watch
 from harness.errors import HarnessError
 
 __all__ = ["app", "main"]
@@ -34,10 +45,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (run, show, report, export, profile, explain, generate, doctor):
+for verb in (
+    run,
+    show,
+    report,
+    site,
+    compare,
+    gate,
+    ab,
+    bisect,
+    history,
+    selftest,
+    profile,
+    explain,
+    watch,
+):
     app.command()(verb)
+app.command("import")(importing)
+app.command()(export)
+app.command()(generate)
+app.command()(doctor)
 app.command("list")(listing)
 app.command("check-plugin")(check_plugin)
+app.add_typer(baseline, name="baseline")
 
 
 def _version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ __all__ = [
     "model_names",
     "report_names",
     "run_ids",
+    "sampler_names",
     "scenario_names",
     "suite_names",
 ]
@@ -37,6 +38,14 @@ def scenario_names(incomplete: str) -> list[str]:
     from harness.plugins import names
 
     return _starting(names(Scenario), incomplete)
+
+
+def sampler_names(incomplete: str) -> list[str]:
+    """Registered samplers."""
+    from harness.contracts import Sampler
+    from harness.plugins import names
+
+    return _starting(names(Sampler), incomplete)
 
 
 def report_names(incomplete: str) -> list[str]:

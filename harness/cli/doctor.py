@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from harness.cli.arguments import JsonOption, PluginOption, StoreOption
+from harness.cli.capture import complete_backends, show_capture
+from harness.cli.sensors import sensor_findings
 from harness.cli.table import stdout
 from harness.contracts import Availability, Backend
 from harness.environment.facts import is_absent
@@ -37,13 +40,28 @@ _SLOW_CLOCK_NS = 500
 
 def doctor(
     store: StoreOption = Path(DEFAULT_ROOT),
+    capture: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--capture",
+            metavar="BACKEND",
+            help="Instead: may this backend's step be captured as a CUDA graph? Needs no GPU.",
+            autocompletion=complete_backends,
+        ),
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what works on this machine, what does not, and the command that would help."""
+    """Say what works on this machine, what does not, and the command that would help.
+
+    With --capture, exits with 3 where something stands in the way of a capture.
+    """
     for path in plugin or ():
         add_file(path)
-    findings = list(_findings(store))
+    if capture:
+        show_capture(capture, plugin or (), json=json)
+        return
+    findings = list(_findings(store, plugin or []))
     if json:
         typer.echo(json_.dumps({"findings": [asdict(finding) for finding in findings]}, indent=1))
         return
@@ -56,11 +74,12 @@ def doctor(
     )
 
 
-def _findings(store: Path) -> Iterator[Finding]:
+def _findings(store: Path, plugins: list[Path]) -> Iterator[Finding]:
     yield _python()
     yield _torch()
     yield from _backends()
     yield from _gpus()
+    yield from sensor_findings(plugins)
     yield from machine_findings()
     yield _clock()
     yield _store(store)

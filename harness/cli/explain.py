@@ -112,7 +112,7 @@ def _profiled(sides: tuple[Side, Side], cache: Path, rounds: int) -> list[Profil
             kinds=["torch"],
             rounds=rounds,
             seconds=0,
-            listen=lambda event: None,
+            listen=lambda _: None,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.arguments import RunArgument, StoreOption
+from harness.cli.openmetrics import openmetrics
 from harness.errors import InputError
 from harness.store import Run, Store
 from harness.store.durable import write_durably
@@ -28,6 +29,8 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     PARQUET = "parquet"
+    PYTEST_BENCHMARK = "pytest-benchmark"
+    OPENMETRICS = "openmetrics"
 
 
 class Content(StrEnum):
@@ -48,7 +51,7 @@ def export(
     ] = "-",
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> None:
-    """Write a run's figures or samples as CSV, JSON or Parquet."""
+    """Write a run's figures or samples as CSV, JSON, Parquet or another tool's format."""
     found = Store(store).find(run)
     if output == "-" and format is Format.PARQUET and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal", remedy="name a file with -o FILE")
@@ -60,6 +63,16 @@ def export(
 
 
 def _encoded(run: Run, format: Format, content: Content) -> bytes:  # noqa: A002 - as above
+    if format is Format.PYTEST_BENCHMARK:
+        from harness.bridges import to_pytest_benchmark
+
+        return to_pytest_benchmark(run)
+    if format is Format.OPENMETRICS:
+        if content is Content.SAMPLES:
+            raise InputError(
+                "OpenMetrics has no place for samples", remedy="leave out --table, or use parquet"
+            )
+        return openmetrics(run.record).encode("utf-8", "replace")
     if format is Format.PARQUET:
         return parquet_bytes(run.table if content is Content.SAMPLES else _figure_table(run))
     rows = figure_rows(run.record) if content is Content.FIGURES else run.table.to_pylist()

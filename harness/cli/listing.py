@@ -17,7 +17,7 @@ from rich.text import Text
 
 from harness.cli.arguments import JsonOption, PluginOption, StoreOption
 from harness.cli.table import stdout
-from harness.contracts import Availability, Backend, Report, Sampler, Scenario
+from harness.contracts import Availability, Backend, Chart, Report, Sampler, Scenario, Site
 from harness.environment.gpu import gpus
 from harness.model.presets import PRESETS
 from harness.plugins import Broken, add_file, load_all, suite_folders
@@ -42,6 +42,7 @@ class Kind(StrEnum):
     RUNS = "runs"
     METRICS = "metrics"
     REPORTS = "reports"
+    CHARTS = "charts"
     SAMPLERS = "samplers"
 
 
@@ -172,6 +173,19 @@ def _reports() -> Iterator[Row]:
             "summary": report.reason if isinstance(report, Broken) else report.summary,
         } | ({"broken": True} if broken else {})
 
+    for name, site in load_all(Site).items():
+        broken = isinstance(site, Broken)
+        said = site.reason if isinstance(site, Broken) else site.summary
+        yield {"name": name, "suffix": "/", "summary": said} | ({"broken": True} if broken else {})
+
+
+def _charts() -> Iterator[Row]:
+    for name, chart in load_all(Chart).items():
+        if isinstance(chart, Broken):
+            yield {"name": name, "question": chart.reason, "broken": True}
+        else:
+            yield {"name": name, "question": chart.question, "shown": f"needs {chart.needs}"}
+
 
 def _samplers() -> Iterator[Row]:
     for name, sampler in load_all(Sampler).items():
@@ -189,6 +203,7 @@ _ROWS: dict[Kind, Callable[[], Iterator[Row]]] = {
     Kind.SUITES: _suites,
     Kind.METRICS: _metrics,
     Kind.REPORTS: _reports,
+    Kind.CHARTS: _charts,
     Kind.SAMPLERS: _samplers,
 }
 

@@ -9,7 +9,7 @@ import typer
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import report_names, run_ids
 from harness.contracts import Report
-from harness.errors import StoreError
+from harness.errors import InputError, StoreError
 from harness.plugins import add_file, find
 from harness.store import Run, Store
 from harness.store.folder import DEFAULT_ROOT
@@ -34,6 +34,15 @@ def report(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="By default report with its suffix."),
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="BASE",
+            help="A run to hold the others to; it stands first.",
+            autocompletion=run_ids,
+        ),
+    ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     store: StoreOption = Path(DEFAULT_ROOT),
     plugin: PluginOption = None,
@@ -41,7 +50,10 @@ def report(
     """Write a report of one or several runs and say where it is."""
     for file in plugin or []:
         add_file(file)
-    chosen = [Store(store).find(run) for run in runs or ["latest"]]
+    names = [*([compare] if compare else []), *(runs or ["latest"])]
+    chosen = [Store(store).find(run) for run in names]
+    if len({run.id for run in chosen}) < len(chosen):
+        raise InputError("names one run twice", where=" ".join(names), expected="different runs")
     path = write_report(chosen, format, output)
     typer.echo(str(path))
     if open_it:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.store import RunWriter, Store
     from harness.store.record import RunRecord
 
-__all__ = ["run"]
+__all__ = ["run", "run_suite"]
 
 EXIT_NO_FIGURE = 3
 
@@ -106,6 +106,23 @@ def run(
             return _show_plan(plan, json_=json_)
         record = _start(opened, plan, source, plugin or [], quiet=json_)
     return _conclude(opened, record, report, json_=json_)
+
+
+def run_suite(
+    store: Store, suite: str, settings: Sequence[str] = (), plugins: Sequence[Path] = ()
+) -> RunRecord:
+    """Run a suite for another verb, with the same progress; return its record as stored.
+
+    Raises:
+        InputError: where the suite or a setting is wrong.
+    """
+    from harness.plugins import add_file
+    from harness.spec import parse_setting
+
+    for path in plugins:
+        add_file(path)
+    plan, source = _plan(suite, dict(parse_setting(text) for text in settings), [], [], [])
+    return _start(store, plan, source, plugins, quiet=False)
 
 
 def _plan(

@@ -10,8 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.shown import interval, printable
+from harness.cli.bars import comparison_bars, sequence_line
+from harness.reading import Reading
+from harness.shown import interval, printable, quantity
 from harness.store import Run
+from harness.store.accounts import Account, accounts_of
 from harness.store.answer import answers, tokens_words
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.view import (
@@ -21,6 +24,7 @@ from harness.store.view import (
     check_words,
     environment_words,
     lines,
+    machine_words,
     run_words,
     why_no_figures,
 )
@@ -55,11 +59,15 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
             parts += _no_figures(run, case, why)
         elif found:
             parts.append(Padding(_detailed(found) if everything else _short(found), (0, 0, 0, 2)))
-            parts += [] if everything else _reasons(found)
+            parts += _sequence(run, case) if everything else _reasons(found)
+        if not only and case.status == "done":
+            parts += [Padding(_account(a), (0, 0, 0, 2)) for a in accounts_of(case)]
+        if words := machine_words(case):
+            parts.append(_indented(f"meanwhile: {words}", "dim"))
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
-    return Group(*parts, *_closing(record, short=not everything))
+    return Group(*parts, *_closing(record, only, short=not everything))
 
 
 def _header(run: Run) -> Iterator[Text]:
@@ -69,10 +77,11 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(f"run {printable(record.id)}", style="dim")
 
 
-def _closing(record: RunRecord, *, short: bool) -> Iterator[Text]:
+def _closing(record: RunRecord, only: Sequence[str], *, short: bool) -> Iterator[RenderableType]:
     tails = [f for c in record.cases for f in c.figures if f.statistic in ("p90", "p99")]
     if short and any(figure.reading.value is None for figure in tails):
         yield Text("– is not known from these samples; harness show -a says why", style="dim")
+    yield from comparison_bars(record, only)
     for sentence in answers(record):
         yield Text(printable(sentence), style="bold")
     yield Text(printable(tokens_words(record)))
@@ -124,6 +133,12 @@ def _short(found: Sequence[Line]) -> Table:
     return table
 
 
+def _sequence(run: Run, case: CaseRecord) -> Iterator[Padding]:
+    line = sequence_line(run, case)
+    if line is not None:
+        yield Padding(line, (0, 0, 0, 2))
+
+
 def _reasons(found: Sequence[Line]) -> Iterator[Padding]:
     """Say why a headline is absent: one line for all metrics of one reason."""
     reasons: dict[str, list[str]] = {}
@@ -157,6 +172,26 @@ def _detailed(found: Sequence[Line]) -> Table:
         if line.share:
             table.add_row("", "", Text(line.share), Text("of the ceiling measured beside it"), "")
     return table
+
+
+def _account(account: Account) -> Table:
+    """A total, its parts with what they should be, and the remainder with its name."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(overflow="fold", width=_LABEL)
+    table.add_column(justify="right", min_width=_WIDTHS["value"], no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(account.name, style="bold"), _bytes(account.total), "")
+    for part in account.parts:
+        off = part.off_by
+        beside = "" if off is None else f"{off:+.1%} of what is computed"
+        table.add_row(Text(f"  {part.name}"), _bytes(part.measured), Text(beside, style="dim"))
+    rest = account.remainder
+    table.add_row(Text("  remainder"), _bytes(rest), Text(rest.reason or account.rest, style="dim"))
+    return table
+
+
+def _bytes(reading: Reading) -> Text:
+    return Text("–" if reading.value is None else quantity(reading.value, "bytes"))
 
 
 def _weight(line: Line) -> str:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.spec import RunSpec
 
-__all__ = ["Case", "ProfileTask", "ReferenceTask", "Task"]
+__all__ = ["Case", "DuetTask", "PlanTask", "ProfileTask", "ReferenceTask", "Task"]
 
 
 class Case(BaseModel):
@@ -64,10 +64,36 @@ class Task(_Task):
     run: RunSpec
     max_seconds: float
     """Sampling time per point: the run's own, or its share of the budget."""
+    cold: bool | None = None
+    """Whether `cache` is an empty folder of the case's own; None where it is everybody's."""
     reference: Path
     """Logits of the float32 eager reference."""
     positions: int
     """Most positions that a check prompt takes, as the reference was made with."""
+
+
+class DuetTask(Task):
+    """One case as one side of a duet: it measures a block whenever it is told to."""
+
+    block_seconds: float
+    """A block lasts at least this long and one iteration."""
+    thorough: bool
+    """Whether to audit tokens and measure ceilings at the end, as ordinary rounds do."""
+
+
+class PlanTask(_Task):
+    """Plan a suite with the plugins that this interpreter has; write what is planned."""
+
+    suite: Path
+    settings: dict[str, Any]
+    models: list[str]
+    backends: list[str]
+    scenarios: list[str]
+    run_id: str
+    command: list[str]
+    project: Path
+    """Whose revision the run is made from."""
+    output: Path
 
 
 class ReferenceTask(_Task):

@@ -11,14 +11,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.store.record import RoundRecord
+from harness.store.record import BlockRecord, RoundRecord
 
 __all__ = [
+    "BLOCK",
+    "NEXT",
+    "BlockDone",
     "Event",
     "Failed",
     "GarbledError",
     "PhaseStarted",
     "Progress",
+    "Ready",
     "Result",
     "SampleRow",
     "Speaker",
@@ -26,6 +30,10 @@ __all__ = [
 ]
 
 _ACK_SECONDS = 2.0
+_BLOCKS_BY_HAND = 4
+
+BLOCK, NEXT = b"b", b"n"
+"""What a side of a duet is told: measure one more block, or go on with the next point."""
 
 
 class _Event(BaseModel):
@@ -64,10 +72,24 @@ class SampleRow(_Event):
     """The samples of one metric from one iteration, in order."""
 
     point: str
-    phase: Literal["warmup", "measure"]
+    phase: Literal["warmup", "measure", "disturbed"]
     iteration: int
     metric: str
     values: list[float]
+
+
+class Ready(_Event):
+    """A side of a duet has warmed a point up and waits to be told when to measure."""
+
+    event: Literal["ready"] = "ready"
+    point: str
+
+
+class BlockDone(_Event):
+    """A side of a duet has measured one block and waits again."""
+
+    event: Literal["block"] = "block"
+    block: BlockRecord
 
 
 class Result(_Event):
@@ -78,15 +100,16 @@ class Result(_Event):
     samples: list[SampleRow]
 
 
-Event = Annotated[PhaseStarted | Progress | Failed | Result, Field(discriminator="event")]
-_ADAPTER: TypeAdapter[PhaseStarted | Progress | Failed | Result] = TypeAdapter(Event)
+AnyEvent = PhaseStarted | Progress | Failed | Ready | BlockDone | Result
+Event = Annotated[AnyEvent, Field(discriminator="event")]
+_ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Event)
 
 
 class GarbledError(Exception):
     """A line on the pipe is not an event."""
 
 
-def parse(line: bytes) -> PhaseStarted | Progress | Failed | Result:
+def parse(line: bytes) -> AnyEvent:
     """Read one line.
 
     Raises:
@@ -105,6 +128,7 @@ class Speaker:
     def __init__(self, events_fd: int, answers_fd: int | None) -> None:
         self._events = events_fd
         self._answers = answers_fd
+        self._by_hand = 0
 
     def say(self, event: _Event) -> None:
         """Send one event."""
@@ -120,3 +144,10 @@ class Speaker:
         ready, _, _ = select.select([self._answers], [], [], _ACK_SECONDS)
         if ready:
             os.read(self._answers, 64)
+
+    def told(self) -> bytes:
+        """Wait until told what to do next, however long that is: `BLOCK` or `NEXT`."""
+        if self._answers is None:
+            self._by_hand += 1
+            return NEXT if self._by_hand % (_BLOCKS_BY_HAND + 1) == 0 else BLOCK
+        return os.read(self._answers, 1) or NEXT

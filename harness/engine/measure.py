@@ -6,14 +6,14 @@ It must not know what is measured: a scenario yields observations, a rule says w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from harness.cautions import Caution, CautionKind, caution
-from harness.contracts import Lab, Point, Scenario, Session, Transcript
+from harness.contracts import Lab, Observation, Point, Scenario, Session, Transcript
 from harness.engine.clock import now_ns, seconds_since
 from harness.engine.events import Progress, SampleRow
 from harness.errors import SessionError
@@ -22,9 +22,9 @@ from harness.quiet import Snapshot, cautions_for, quietness, snapshot
 from harness.reading import Reading
 from harness.stats.steady import Steady
 from harness.stats.stopping import StoppingRule
-from harness.store.record import PointRecord
+from harness.store.record import BlockRecord, PointRecord
 
-__all__ = ["PointResult", "measure_point", "primary_of"]
+__all__ = ["PointResult", "PointSeries", "measure_point", "primary_of", "result_of"]
 
 _DRAW_SECONDS = 0.5
 _STEADY_CAUTIONS = {
@@ -49,17 +49,42 @@ class PointResult:
     steady_at_ns: int
     """When the first steady iteration began."""
     end_ns: int
+    blocks: list[BlockRecord] = field(default_factory=list)
+    """In a duet."""
 
 
-@dataclass
-class _Series:
-    """What was observed so far."""
+class PointSeries:
+    """What was observed of a point so far."""
 
-    centres: list[float] = field(default_factory=list)
-    values: list[dict[str, list[float]]] = field(default_factory=list)
-    transcripts: list[list[Transcript]] = field(default_factory=list)
-    marks: list[Snapshot] = field(default_factory=list)
-    starts_ns: list[int] = field(default_factory=list)
+    def __init__(self, scenario: Scenario, point: Point) -> None:
+        self.point = point
+        self.primary = primary_of(scenario)
+        self._declared = {m.name for m in scenario.metrics}
+        self.centres: list[float] = []
+        """Of the primary metric; none where the point is observed once."""
+        self.values: list[dict[str, list[float]]] = []
+        self.transcripts: list[list[Transcript]] = []
+        self.marks: list[Snapshot] = []
+        self.starts_ns: list[int] = []
+        self._mark()
+
+    def add(self, observation: Observation) -> None:
+        """Keep one observation.
+
+        Raises:
+            SessionError: where it has a metric that was not declared, or lacks the primary one.
+        """
+        if unknown := set(observation.values) - self._declared:
+            raise SessionError(f"the scenario yields metrics it did not declare: {unknown}")
+        self.values.append({k: [float(x) for x in v] for k, v in observation.values.items()})
+        self.transcripts.append(list(observation.transcripts))
+        self._mark()
+        if not self.point.once:
+            self.centres.append(_centre(observation.values, self.primary))
+
+    def _mark(self) -> None:
+        self.marks.append(snapshot())
+        self.starts_ns.append(now_ns())
 
 
 def primary_of(scenario: Scenario) -> Metric:
@@ -81,22 +106,15 @@ def measure_point(
     Raises:
         SessionError: where the scenario yields a metric it did not declare, or none at all.
     """
-    primary = primary_of(scenario)
-    declared = {m.name for m in scenario.metrics}
-    series = _Series()
+    series = PointSeries(scenario, point)
+    primary = series.primary
     start_ns = drawn_ns = now_ns()
     stopped, half_width, steady = "exact", None, Steady(start=0, verdict="flat")
-    _mark(series)
     for observation in scenario.measure(session, point, options, lab):
         end_ns = now_ns()
-        if unknown := set(observation.values) - declared:
-            raise SessionError(f"the scenario yields metrics it did not declare: {unknown}")
-        series.values.append({k: [float(x) for x in v] for k, v in observation.values.items()})
-        series.transcripts.append(list(observation.transcripts))
-        _mark(series)
+        series.add(observation)
         if point.once:
             break
-        series.centres.append(_centre(observation.values, primary))
         decision = rule.decide(series.centres, seconds_since(start_ns))
         steady, half_width = decision.steady, decision.half_width
         if decision.stop:
@@ -113,14 +131,7 @@ def measure_point(
                     half_width=half_width,
                 )
             )
-    if not series.values:
-        raise SessionError("the scenario yielded no observation")
-    return _result(point, series, steady, stopped, half_width, primary)
-
-
-def _mark(series: _Series) -> None:
-    series.marks.append(snapshot())
-    series.starts_ns.append(now_ns())
+    return result_of(series, steady, stopped, half_width)
 
 
 def _centre(values: Any, primary: Metric) -> float:
@@ -130,14 +141,28 @@ def _centre(values: Any, primary: Metric) -> float:
     return float(np.median(found))
 
 
-def _result(
-    point: Point,
-    series: _Series,
+def result_of(
+    series: PointSeries,
     steady: Steady,
     stopped: str,
     half_width: float | None,
-    primary: Metric,
+    quiet: Mapping[str, Reading] | None = None,
 ) -> PointResult:
+    """Return what a point gave, split into warm-up and what was measured.
+
+    Args:
+        series: All that was observed.
+        steady: Where its steady part begins.
+        stopped: Why sampling ended.
+        half_width: Of the primary metric, within this process.
+        quiet: What the machine did besides, where that is not all that happened meanwhile.
+
+    Raises:
+        SessionError: where nothing was observed.
+    """
+    if not series.values:
+        raise SessionError("the scenario yielded no observation")
+    point, primary = series.point, series.primary
     start = 0 if point.once else steady.start
     samples = [
         SampleRow(
@@ -150,7 +175,7 @@ def _result(
         for i, observed in enumerate(series.values)
         for metric, values in observed.items()
     ]
-    quiet = quietness(series.marks[start], series.marks[-1])
+    quiet = dict(quiet or quietness(series.marks[start], series.marks[-1]))
     doubts = [c.model_copy(update={"point": point.label}) for c in cautions_for(quiet)]
     if not point.once and steady.verdict in _STEADY_CAUTIONS:
         doubts.append(
@@ -171,6 +196,8 @@ def _result(
             steady="exact" if point.once else steady.verdict,
             stopped=stopped,
             half_width=half_width,
+            iterations_ns=series.starts_ns,
+            new_tokens=sum(len(t.token_ids) for row in series.transcripts[start:] for t in row),
         ),
         samples=samples,
         quiet=quiet,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.engine.case import Case, ProfileTask, ReferenceTask
+from harness.engine.case import Case, ProfileTask
 from harness.engine.events import PhaseStarted, Progress
 from harness.engine.plan import Plan
 from harness.engine.reference import MOST_POSITIONS, reference_path
+from harness.engine.run import compute_reference
 from harness.engine.spawn import run_worker
 
 if TYPE_CHECKING:
@@ -125,23 +126,17 @@ def _reference(
 ) -> tuple[Path, Failure | None]:
     """Have the model's reference logits, made where they are not there yet."""
     case = side.case
-    path = reference_path(task.cache or stem, side.plan.model(case), task.positions, case.dtype)
+    digest = side.plan.model(case).digest
+    path = reference_path(task.cache or stem, digest, task.positions, case.dtype)
     if path.exists():
         return path, None
-    ended = run_worker(
-        ReferenceTask(
-            parent_pid=os.getpid(),
-            plugin_files=task.plugin_files,
-            model=case.model,
-            seed=case.model_seed,
-            positions=task.positions,
-            dtype=case.dtype,
-            threads=case.threads,
-            output=path,
-        ),
-        stem.with_suffix(".reference.json"),
+    ended = compute_reference(
+        case,
+        path,
+        task.positions,
+        stem.with_suffix(".json"),
         stem.with_suffix(".log"),
-        threads=case.threads,
+        plugin_files=side.plugin_files,
         time_limit=side.plan.suite.run.time_limit,
         listen=listen,
     )

@@ -98,9 +98,9 @@ def check_prompts(config: ModelConfig, positions: int) -> list[CheckPrompt]:
     ]
 
 
-def reference_path(cache: Path, model: Model, positions: int, dtype: str) -> Path:
-    """Where the reference logits of these weights are kept."""
-    identity = f"{model.digest}/{positions}/{dtype}/{_VERSION}"
+def reference_path(cache: Path, digest: str, positions: int, dtype: str) -> Path:
+    """Where the reference logits of the weights with this digest are kept."""
+    identity = f"{digest}/{positions}/{dtype}/{_VERSION}"
     return cache / "reference" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
 
 
@@ -132,5 +132,5 @@ def score(
     torch.set_num_threads(threads)
     with torch.inference_mode():
         precision = getattr(torch, dtype)
-        decoder = Decoder.from_model(model, precision, torch.device("cpu"), packed=False)
+        decoder = Decoder.from_model(model, precision, torch.device("cpu"))
         return [decoder_score(decoder, torch.tensor(ids)).float().numpy() for ids in sequences]

@@ -1,6 +1,7 @@
 """Start a worker, sleep until it speaks, and say how it ended, whichever way it ended.
 
 The harness blocks in poll() while a worker measures: it wakes only for an event or a deadline.
+A worker that takes turns with another one is frozen while it rests: threads of its own may spin.
 """
 
 from __future__ import annotations
@@ -16,26 +17,49 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.engine.case import ProfileTask, ReferenceTask, Task
+from harness.engine.case import PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import (
+    BlockDone,
     Failed,
     GarbledError,
     PhaseStarted,
     Progress,
+    Ready,
     Result,
     parse,
 )
+from harness.errors import SessionError
 from harness.store.record import Failure
 
-__all__ = ["Ended", "run_worker", "worker_command", "worker_environment"]
+__all__ = [
+    "Ended",
+    "Interpreter",
+    "LiveWorker",
+    "run_worker",
+    "worker_command",
+    "worker_environment",
+]
 
 _LOG_TAIL_LINES = 20
 _LOG_TAIL_CHARACTERS = 4000
 _DUMP_SECONDS = 0.5
 _EXIT_SECONDS = 10.0
+_FREEZE_SECONDS = 5.0
 _LONGEST_LINE = 256 * 2**20
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Which Python a worker runs on, and what it finds before all that is installed there."""
+
+    python: str = sys.executable
+    path: tuple[str, ...] = ()
+    """Folders put first on its module path."""
+
+
+_OURS = Interpreter()
 
 
 @dataclass(frozen=True)
@@ -48,15 +72,19 @@ class Ended:
     unavailable: bool = False
 
 
-def worker_command(task_file: Path) -> list[str]:
+def worker_command(task_file: Path, interpreter: Interpreter = _OURS) -> list[str]:
     """Return the command that runs a task by hand; -P keeps the working folder off sys.path."""
-    return [sys.executable, "-P", "-m", "harness.engine.worker", str(task_file)]
+    return [interpreter.python, "-P", "-m", "harness.engine.worker", str(task_file)]
 
 
-def worker_environment(threads: int, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+def worker_environment(
+    threads: int, base: Mapping[str, str] = os.environ, interpreter: Interpreter = _OURS
+) -> dict[str, str]:
     """Return the environment of a worker: the user's, with threads set and the path kept safe."""
+    path = [*interpreter.path, *filter(None, [base.get("PYTHONPATH")])]
     return {
         **base,
+        **({"PYTHONPATH": os.pathsep.join(path)} if path else {}),
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
@@ -65,13 +93,15 @@ def worker_environment(threads: int, base: Mapping[str, str] = os.environ) -> di
 
 
 def run_worker(
-    task: Task | ReferenceTask | ProfileTask,
+    task: Task | ReferenceTask | PlanTask | ProfileTask,
     task_file: Path,
     log: Path,
     *,
     threads: int,
     time_limit: float,
     listen: Callable[[PhaseStarted | Progress], None],
+    started: Callable[[int], None] = lambda _: None,
+    interpreter: Interpreter = _OURS,
 ) -> Ended:
     """Run one task in a fresh interpreter; return how it ended. No worker outlives this call.
 
@@ -82,20 +112,112 @@ def run_worker(
         threads: For the thread pools that read it from the environment.
         time_limit: Seconds without an event after which the worker counts as hung.
         listen: Called for each event while the worker waits for the answer.
+        started: Called with the worker's process id as soon as it has one.
+        interpreter: Which Python runs it.
     """
     task_file.write_text(task.model_dump_json(indent=1))
     kills_before = _oom_kills()
-    with _started(task_file, log, threads) as (process, events, answers):
+    with _started(task_file, log, threads, interpreter) as (process, events, answers):
+        started(process.pid)
         conversation = _Conversation(listen, answers, time_limit)
         conversation.follow(process, events)
         status = _end(process)
-    if conversation.result is not None:
-        return Ended(process.pid, conversation.result, None)
     if status == 0 and conversation.failure is None and not isinstance(task, Task):
         return Ended(process.pid, None, None)
+    return _concluded(process.pid, conversation, status, kills_before, log)
+
+
+class LiveWorker:
+    """A worker that stays loaded and measures a block when told to; frozen while it rests.
+
+    `advance` returns where it waits next, or how it ended.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        events: int,
+        answers: int,
+        log: Path,
+        time_limit: float,
+        listen: Callable[[PhaseStarted | Progress], None],
+    ) -> None:
+        self._process = process
+        self._events = events
+        self._answers = answers
+        self._log = log
+        self._kills_before = _oom_kills()
+        self._conversation = _Conversation(listen, answers, time_limit)
+        self.ended: Ended | None = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(
+        cls,
+        task: Task,
+        task_file: Path,
+        log: Path,
+        *,
+        threads: int,
+        time_limit: float,
+        listen: Callable[[PhaseStarted | Progress], None],
+        interpreter: Interpreter = _OURS,
+    ) -> Iterator[LiveWorker]:
+        """Start one; it is killed when the context is left, frozen or not. As `run_worker`."""
+        task_file.write_text(task.model_dump_json(indent=1))
+        with _started(task_file, log, threads, interpreter) as (process, events, answers):
+            yield cls(process, events, answers, log, time_limit, listen)
+
+    def advance(self, told: bytes | None = None) -> Ready | BlockDone | Ended:
+        """Tell it what to do, and follow it until it waits again or ends."""
+        if self.ended is not None:
+            return self.ended
+        self.thaw()
+        conversation = self._conversation
+        conversation.waiting = None
+        if told is not None:
+            with contextlib.suppress(BrokenPipeError):  # it died meanwhile: follow says how
+                os.write(self._answers, told)
+        conversation.follow(self._process, self._events)
+        if conversation.waiting is not None:
+            return conversation.waiting
+        status = _end(self._process)
+        self.ended = _concluded(
+            self._process.pid, conversation, status, self._kills_before, self._log
+        )
+        return self.ended
+
+    def freeze(self) -> None:
+        """Stop it and all it started, and return once every thread of it stands still.
+
+        Raises:
+            SessionError: where it cannot be stopped: the other side would not be alone.
+        """
+        if self.ended is not None:
+            return
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        deadline = now_ns() + int(_FREEZE_SECONDS * 1e9)
+        while os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG) is None:
+            if self._process.poll() is not None:
+                return  # it died: the next advance says how
+            if now_ns() > deadline:
+                raise SessionError(f"worker {self._process.pid} cannot be stopped by SIGSTOP")
+            time.sleep(0.0002)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+
+def _concluded(
+    pid: int, conversation: _Conversation, status: int, kills_before: int | None, log: Path
+) -> Ended:
+    if conversation.result is not None:
+        return Ended(pid, conversation.result, None)
     failure = conversation.failure or _ending(status, kills_before, conversation.phase)
     return Ended(
-        process.pid,
+        pid,
         None,
         failure.model_copy(update={"log_tail": _tail(log)}),
         conversation.unavailable,
@@ -104,12 +226,12 @@ def run_worker(
 
 @contextlib.contextmanager
 def _started(
-    task_file: Path, log: Path, threads: int
+    task_file: Path, log: Path, threads: int, interpreter: Interpreter
 ) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
     events, events_in = os.pipe()
     answers_out, answers = os.pipe()
     command = [
-        *worker_command(task_file),
+        *worker_command(task_file, interpreter),
         *("--events", str(events_in), "--answers", str(answers_out)),
     ]
     try:
@@ -120,7 +242,7 @@ def _started(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 pass_fds=(events_in, answers_out),
-                env=worker_environment(threads),
+                env=worker_environment(threads, interpreter=interpreter),
                 start_new_session=True,  # Ctrl-C is the harness's to handle
             )
     finally:
@@ -144,6 +266,7 @@ class _Conversation:
         self._answers = answers
         self._time_limit = time_limit
         self.phase = "start"
+        self.waiting: Ready | BlockDone | None = None
         self.result: Result | None = None
         self.failure: Failure | None = None
         self.unavailable = False
@@ -182,16 +305,19 @@ class _Conversation:
             self._fail(str(error))
             return False
         match event:
-            case PhaseStarted():
-                self.phase = event.name
-                self._listen(event)
-            case Progress():
+            case PhaseStarted() | Progress():
+                if isinstance(event, PhaseStarted):
+                    self.phase = event.name
                 self._listen(event)
                 with contextlib.suppress(BrokenPipeError):
                     os.write(self._answers, b"\n")
             case Failed():
                 self.failure = Failure(phase=event.phase, reason=event.reason)
                 self.unavailable = event.unavailable
+            case Ready() | BlockDone():
+                # It says nothing more until it is told to go on.
+                self.waiting = event
+                return False
             case Result():
                 self.result = event
         return True

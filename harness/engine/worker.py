@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pydantic import TypeAdapter
 
@@ -36,16 +36,23 @@ from harness.contracts import (
     StreamSession,
     Transcript,
 )
-from harness.engine.case import ProfileTask, ReferenceTask, Task
+from harness.engine.case import DuetTask, PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, Speaker
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import add_file, find
 from harness.reading import Reading
-from harness.store.record import CheckRecord, PhaseRecord, PointRecord, RoundRecord
+from harness.store.record import (
+    BlockRecord,
+    CheckRecord,
+    PhaseRecord,
+    PointRecord,
+    RoundRecord,
+)
 
 if TYPE_CHECKING:
     from harness.engine.reference import Reference
+    from harness.memory import CudaMeter
 
 __all__ = ["main"]
 
@@ -63,7 +70,7 @@ def main() -> None:
     speaker = Speaker(given.events, given.answers)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    task = TypeAdapter(Task | ReferenceTask | ProfileTask).validate_json(text)
+    task = TypeAdapter(Task | DuetTask | ReferenceTask | PlanTask | ProfileTask).validate_json(text)
     if task.cache is not None:
         os.environ[CACHE_VARIABLE] = str(task.cache)
     by_hand = given.answers is None
@@ -73,6 +80,8 @@ def main() -> None:
         sys.exit(_reference(task, speaker))
     if isinstance(task, ProfileTask):
         sys.exit(_profile(task, speaker))
+    if isinstance(task, PlanTask):
+        sys.exit(_plan(task, speaker))
     sys.exit(_CaseWorker(task, speaker).run())
 
 
@@ -113,6 +122,21 @@ def _profile(task: ProfileTask, speaker: Speaker) -> int:
     return 0
 
 
+def _plan(task: PlanTask, speaker: Speaker) -> int:
+    from harness.engine.side import plan_side
+
+    speaker.say(PhaseStarted(name="plan"))
+    try:
+        for path in task.plugin_files:
+            add_file(path)
+        task.output.write_text(plan_side(task).model_dump_json())
+    except Exception as error:  # noqa: BLE001 - a worker has one way to fail: to say so
+        traceback.print_exc()
+        speaker.say(Failed(phase="plan", reason=_one_line(error)))
+        return 1
+    return 0
+
+
 class _CaseWorker:
     """Takes a case through its phases; holds what the phases hand on."""
 
@@ -130,6 +154,7 @@ class _CaseWorker:
         self._transcripts: list[Transcript] = []
         self._checks: list[CheckRecord] = []
         self._digests: list[str] = []
+        self._blocks: list[BlockRecord] = []
         self._facts: dict[str, Any] = {}
 
     def run(self) -> int:
@@ -141,6 +166,7 @@ class _CaseWorker:
             gone = isinstance(error, UnavailableError)
             self._speaker.say(Failed(phase=self._phase, reason=_one_line(error), unavailable=gone))
             return 1
+        self._speaker.ask(PhaseStarted(name="end"))  # whoever watches reads once more
         self._speaker.say(Result(record=record, samples=self._samples))
         return 0
 
@@ -167,8 +193,11 @@ class _CaseWorker:
             session.close()
             del session
             gc.collect()
-        audited = self._audit() if passed else None
-        ceilings = self._ceilings() if passed and (audited is None or audited.passed) else {}
+        # In a duet the first round is audited; the others must give the same tokens.
+        thorough = not isinstance(self._task, DuetTask) or self._task.thorough
+        audited = self._audit() if passed and thorough else None
+        wanted = passed and thorough and (audited is None or audited.passed)
+        ceilings = self._ceilings() if wanted else {}
         worst = next((c for c in self._checks if not c.passed), self._checks[0])
         right = worst.passed and (audited is None or audited.passed)
         return RoundRecord(
@@ -186,6 +215,7 @@ class _CaseWorker:
             quiet=self._quiet,
             facts=self._facts,
             cautions=self._cautions,
+            blocks=self._blocks,
         )
 
     def _load(self, backend: Backend, options: Any) -> Session:
@@ -204,6 +234,7 @@ class _CaseWorker:
         """Take every point from prepare to measure; False where its outputs are wrong."""
         from harness.engine.measure import measure_point, primary_of
         from harness.engine.stream import StepAsStream
+        from harness.engine.turns import measure_in_turns
         from harness.stats.stopping import StoppingRule
 
         task, run = self._task, self._task.run
@@ -236,11 +267,20 @@ class _CaseWorker:
                 phase_bytes={
                     p.name: p.current_bytes for p in self._phases if p.current_bytes is not None
                 },
+                phase_s={p.name: (p.end_ns - p.start_ns) / 1e9 for p in self._phases},
+                cold=task.cold,
             )
             gc.collect()
             gc.freeze()  # what is alive now need not be walked while timing
             with self._in_phase("measure", point.label):
-                result = measure_point(scenario, seen, point, options, lab, rule, self._speaker.ask)
+                if isinstance(task, DuetTask):
+                    speaker, seconds, device = self._speaker, task.block_seconds, task.case.device
+                    result = measure_in_turns(
+                        scenario, seen, point, options, lab, rule, speaker, seconds, device
+                    )
+                else:
+                    ask = self._speaker.ask
+                    result = measure_point(scenario, seen, point, options, lab, rule, ask)
             self._split_warmup(point, result.steady_at_ns)
             lag = self._lag_s
             self._points.append(result.record.model_copy(update={"lag_s": lag}))
@@ -251,6 +291,7 @@ class _CaseWorker:
             self._cautions += result.cautions
             self._transcripts += result.transcripts
             self._digests.append(result.tokens_digest)
+            self._blocks += result.blocks
         return True
 
     def _verify(self, session: Session, point: Point) -> CheckRecord:
@@ -313,7 +354,8 @@ class _CaseWorker:
     @contextlib.contextmanager
     def _in_phase(self, name: str, point: str = "") -> Iterator[None]:
         self._phase = name
-        self._speaker.say(PhaseStarted(name=name, point=point))
+        # Whoever watches reads while we stand still: its readings are then those of the edge.
+        self._speaker.ask(PhaseStarted(name=name, point=point))
         if self._meter:
             self._meter.reset_peak()
         start = now_ns()
@@ -326,6 +368,7 @@ class _CaseWorker:
                 end_ns=now_ns(),
                 current_bytes=self._meter.current_bytes() if self._meter else None,
                 peak_bytes=self._meter.peak_bytes() if self._meter else None,
+                allocator=self._meter.allocator() if _has_allocator(self._meter) else {},
             )
         )
 
@@ -337,6 +380,10 @@ class _CaseWorker:
             self._phases.append(warm)
             whole = whole.model_copy(update={"start_ns": steady_at_ns})
         self._phases.append(whole)
+
+
+def _has_allocator(meter: MemoryMeter | None) -> TypeGuard[CudaMeter]:
+    return hasattr(meter, "allocator")
 
 
 def _one_line(error: Exception) -> str:

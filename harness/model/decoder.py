@@ -3,7 +3,7 @@
     State      what changes while tokens are made: cache, positions, last tokens, logits
     Layer      attention and MLP of one layer, in two halves around the look at the past
     Decoder    embedding, layers, final norm, head: the weights
-    prefill    whole prompts in, first token out
+    prefill    whole prompts in, first token out; read_prompts is its part on the device
     step       one token in, the next one out: eager calls it, others compile, capture or export it
     score      logits at every position of one sequence, without a cache
 
@@ -19,6 +19,7 @@ backend runs it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
@@ -27,10 +28,21 @@ import torch.nn.functional as F  # noqa: N812  (the name the field uses)
 from torch import Tensor, nn
 
 from harness.model.config import ModelConfig
-from harness.model.linear import Linear
+from harness.model.linear import Layout, Linear
 from harness.model.rope import rotate_, rotation_table
 
-__all__ = ["Decoder", "LayerCache", "State", "Weights", "prefill", "score", "step"]
+__all__ = [
+    "Decoder",
+    "LayerCache",
+    "State",
+    "Weights",
+    "forget_behind",
+    "prefill",
+    "read_prompts",
+    "score",
+    "step",
+    "step_within",
+]
 
 
 class Weights(Protocol):
@@ -56,6 +68,12 @@ class LayerCache(NamedTuple):
     """[B, K, S, Dh]"""
     values: Tensor
     """[B, K, S, Dh]"""
+
+    @classmethod
+    def of(cls, cache: Tensor, span: int) -> LayerCache:
+        """Return the views of one layer's cache [B, 2, K, C, Dh]."""
+        keys, values = cache[..., :span, :].unbind(1)
+        return cls(cache.view(-1, cache.shape[-1]), keys, values)
 
 
 class Span:
@@ -176,9 +194,9 @@ class State:
         self.logits.zero_()
         self.span = 0
 
-    def layers(self) -> list[LayerCache]:
+    def layers(self, span: int) -> list[LayerCache]:
         """Return each layer's cache as far as `span`."""
-        seen = self.cache[..., : self.span, :]
+        seen = self.cache[..., :span, :]
         slots = self.cache.view(self.cache.shape[0], -1, self.cache.shape[-1])
         return [
             LayerCache(*views)
@@ -201,7 +219,7 @@ class Layer(nn.Module):
     attention_norm: Tensor
     mlp_norm: Tensor
 
-    def __init__(self, config: ModelConfig, weight: _Reader, packed: bool) -> None:
+    def __init__(self, config: ModelConfig, weight: _Reader, layout: Layout) -> None:
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.kv_heads
         self.eps = config.norm_eps
@@ -209,10 +227,10 @@ class Layer(nn.Module):
         qkv = tuple(f"self_attn.{x}_proj" for x in "qkv")
         bias = weight.stacked(qkv, "bias") if config.qkv_bias else None
         # Weights that read the same input lie in one matrix: three products become one.
-        self.qkv = Linear(weight.stacked(qkv), bias, packed=packed)
-        self.out = Linear(weight.stacked(("self_attn.o_proj",)), packed=packed)
-        self.gate_up = Linear(weight.stacked(("mlp.gate_proj", "mlp.up_proj")), packed=packed)
-        self.down = Linear(weight.stacked(("mlp.down_proj",)), packed=packed)
+        self.qkv = Linear(weight.stacked(qkv), bias, layout=layout)
+        self.out = Linear(weight.stacked(("self_attn.o_proj",)), layout=layout)
+        self.gate_up = Linear(weight.stacked(("mlp.gate_proj", "mlp.up_proj")), layout=layout)
+        self.down = Linear(weight.stacked(("mlp.down_proj",)), layout=layout)
         self.register_buffer("attention_norm", weight("input_layernorm.weight"), persistent=False)
         self.register_buffer(
             "mlp_norm", weight("post_attention_layernorm.weight"), persistent=False
@@ -248,22 +266,22 @@ class Decoder(nn.Module):
     layers: list[Layer]
     norm: Tensor
 
-    def __init__(self, weights: Weights, dtype: torch.dtype, device: torch.device, packed: bool):
+    def __init__(self, weights: Weights, dtype: torch.dtype, device: torch.device, layout: Layout):
         super().__init__()
         config = weights.config
-        self.config, self.dtype, self.device, self.packed = config, dtype, device, packed
+        self.config, self.dtype, self.device, self.layout = config, dtype, device, layout
         weight = _Reader(weights, "", dtype, device)
         self.register_buffer("embedding", weight("model.embed_tokens.weight"), persistent=False)
         layers = nn.ModuleList(
-            Layer(config, _Reader(weights, f"model.layers.{i}.", dtype, device), packed)
+            Layer(config, _Reader(weights, f"model.layers.{i}.", dtype, device), layout)
             for i in range(config.layers)
         )
         self.layers = cast("list[Layer]", layers)  # nn.ModuleList cannot say what it holds
         self.register_buffer("norm", weight("model.norm.weight"), persistent=False)
-        # A tied head shares the embedding's table; packed, it needs a copy of its own, since the
-        # embedding must still be indexed. See `twice_bytes`.
+        # A tied head shares the embedding's table; in another layout it needs a copy of its own,
+        # since the embedding must still be indexed. See `twice_bytes`.
         head = self.embedding if config.tied else weight("lm_head.weight")
-        self.head = Linear(head, packed=packed)
+        self.head = Linear(head, layout=layout)
         self.requires_grad_(False)
 
     @classmethod
@@ -273,7 +291,7 @@ class Decoder(nn.Module):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         *,
-        packed: bool = False,
+        layout: Layout = "plain",
     ) -> Decoder:
         """Bring a model's weights to a device in a precision.
 
@@ -281,21 +299,21 @@ class Decoder(nn.Module):
             model: Where the weights come from.
             dtype: Precision of weights, activations and cache.
             device: Where it will run.
-            packed: Keep matrices in oneDNN's layout; see `harness.model.linear.why_not_packed`.
+            layout: How matrices are kept; see `harness.model.linear.choose_layout`.
         """
         with torch.no_grad():
-            return cls(model, dtype, torch.device(device), packed).eval()
+            return cls(model, dtype, torch.device(device), layout).eval()
 
     @property
     def twice_bytes(self) -> int:
-        """Bytes of the table that is kept both plain and packed: a tied one under `packed`."""
-        return self.embedding.nbytes if self.packed and self.config.tied else 0
+        """Bytes of the table that is kept both plain and in the layout: a tied one's."""
+        return self.embedding.nbytes if self.layout != "plain" and self.config.tied else 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights as held, the twice-kept table twice; padding of packing left out."""
         linear = [m for m in self.modules() if isinstance(m, Linear)]
-        tied = self.embedding.nbytes if self.config.tied and not self.packed else 0
+        tied = self.embedding.nbytes if self.config.tied and self.layout == "plain" else 0
         norms = (2 * self.config.layers + 1) * self.norm.nbytes
         biases = sum(m.bias.nbytes for m in linear if m.bias is not None)
         return self.embedding.nbytes + sum(m.weight_bytes for m in linear) - tied + norms + biases
@@ -314,11 +332,29 @@ def step(model: Decoder, state: State) -> None:
     Rows may be at different positions, all of them below `state.span`. In place, at fixed
     addresses, without a look at any value: safe to compile, capture and export.
     """
+    _step(model, state, state.columns[: state.span], state.layers(state.span))
+
+
+def step_within(model: Decoder, state: State, columns: Tensor, caches: Sequence[Tensor]) -> None:
+    """As `step`, for those who compile: what varies and what is written to comes as arguments.
+
+    Args:
+        model: The weights.
+        state: As for `step`; neither its span nor its cache is looked at.
+        columns: int64 [S], the first S of the state's: a size may vary where a number may not.
+        caches: The state's cache, layer by layer, [B, 2, K, C, Dh] each. A compiler takes a write
+            into a part of one tensor for a new tensor, and copies the other layers with it.
+    """
+    span = columns.shape[0]
+    _step(model, state, columns, [LayerCache.of(cache, span) for cache in caches])
+
+
+def _step(model: Decoder, state: State, columns: Tensor, layers: Sequence[LayerCache]) -> None:
     x = F.embedding(state.tokens, model.embedding)  # [B, D]
     cos, sin = state.rotations[state.positions].unbind(1)  # [B, 1, Dh] each
     slots = state.first_slots + state.positions[:, None]  # [B, 2K]
-    mask = _not_after(state.positions, state.columns[: state.span], x.dtype)  # [B, 1, 1, S]
-    for layer, cache in zip(model.layers, state.layers(), strict=True):
+    mask = _not_after(state.positions, columns, x.dtype)  # [B, 1, 1, S]
+    for layer, cache in zip(model.layers, layers, strict=True):
         queries, keys_values = layer.project(x, cos, sin)
         cache.slots.index_put_((slots,), keys_values)
         x = layer.absorb(x, _look_back(queries, cache, mask))
@@ -335,20 +371,46 @@ def prefill(model: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> No
         tokens: int64 [B, T] on the host, right-padded with anything.
         lengths: int64 [B] on the host, each from 1 to T; T is at most the state's context.
     """
+    read_prompts(model, state, tokens, lengths, state.cache.unbind())
+    forget_behind(state, lengths, tokens.shape[1])
+
+
+def read_prompts(
+    model: Decoder, state: State, tokens: Tensor, lengths: Tensor, caches: Sequence[Tensor]
+) -> None:
+    """Do the part of `prefill` that looks at no value, so that it can be compiled.
+
+    What lies in the cache behind the prompts is left to `forget_behind`. For `caches` see
+    `step_within`.
+    """
     batch, prompt = tokens.shape
     rows = torch.arange(batch)
     tokens = tokens.masked_fill(torch.arange(prompt) >= lengths[:, None], 0).to(model.device)
     x = F.embedding(tokens, model.embedding)  # [B, T, D]
     cos, sin = state.rotations[:prompt].unbind(1)  # [T, 1, Dh] each
-    for layer, cache in zip(model.layers, state.cache.unbind(), strict=True):
+    for layer, cache in zip(model.layers, caches, strict=True):
         queries, keys_values = layer.project(x, cos, sin)
         keys_values = _heads_first(keys_values)
         cache[..., :prompt, :].copy_(keys_values)
         x = layer.absorb(x, _look_at_prompt(queries, keys_values))
-    _forget_behind(state, lengths, prompt)
     state.positions.copy_(lengths)
     last = x[rows, lengths - 1]  # [B, D]: padding lies behind it, so it never looked at any
     _finish(state, model.logits(last))
+
+
+def forget_behind(state: State, lengths: Tensor, prompt: int) -> None:
+    """Zero what lies behind each row's prompt: padding's keys, and those of an earlier request.
+
+    Args:
+        state: What `read_prompts` worked on.
+        lengths: int64 [B] on the host.
+        prompt: T, padding included.
+    """
+    end = max(prompt, state.span)
+    for row, length in enumerate(lengths.tolist()):
+        if length < end:
+            state.cache[:, row, :, :, length:end].zero_()
+    state.span = int(lengths.max())
 
 
 def score(model: Decoder, tokens: Tensor) -> Tensor:
@@ -417,15 +479,6 @@ def _finish(state: State, logits: Tensor) -> None:
     """Keep logits [B, V] and the most likely token of each row."""
     state.logits.copy_(logits)
     state.tokens.copy_(state.logits.argmax(-1))
-
-
-def _forget_behind(state: State, lengths: Tensor, prompt: int) -> None:
-    """Zero what lies behind each row's prompt: padding's keys, and those of an earlier request."""
-    end = max(prompt, state.span)
-    for row, length in enumerate(lengths.tolist()):
-        if length < end:
-            state.cache[:, row, :, :, length:end].zero_()
-    state.span = int(lengths.max())
 
 
 @dataclass(frozen=True)

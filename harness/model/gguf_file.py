@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from harness.model.tokenizer import Tokenizer
 
-__all__ = ["GgufModel"]
+__all__ = ["GgufModel", "gguf_name"]
 
 _PLAIN = ("F32", "F16", "BF16")
 _SUPPORTED = (*_PLAIN, *BLOCK_FORMATS)
@@ -78,7 +78,7 @@ class GgufModel(Model):
         """Return one weight: as stored where it is plain, float32 where it comes in blocks."""
         if name not in self.shapes:
             raise ModelError(f'has no weight "{name}"', where=str(self.path))
-        found = _read(self._header, self._header.tensors[_gguf_name(name)])
+        found = _read(self._header, self._header.tensors[gguf_name(name)])
         heads = {"q_proj": self.config.heads, "k_proj": self.config.kv_heads}
         role = name.split(".")[-2]
         return _unpermuted(found, heads[role]) if self._llama and role in heads else found
@@ -107,7 +107,7 @@ class GgufModel(Model):
         }
 
 
-def _gguf_name(name: str) -> str:
+def gguf_name(name: str) -> str:
     """`model.layers.3.mlp.up_proj.weight` is `blk.3.ffn_up.weight` to llama.cpp."""
     if name in _TOP:
         return _TOP[name]
@@ -118,7 +118,7 @@ def _gguf_name(name: str) -> str:
 
 def _check(tensors: dict[str, GgufTensor], config: ModelConfig, file: Path) -> None:
     """Hold the tensors against the configuration: all there, right shape, known type, no others."""
-    expected = {_gguf_name(name): shape for name, shape in weight_shapes(config).items()}
+    expected = {gguf_name(name): shape for name, shape in weight_shapes(config).items()}
     for name, shape in expected.items():
         found = tensors.get(name)
         if found is None:

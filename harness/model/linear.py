@@ -1,6 +1,6 @@
-"""A linear layer whose weight may be packed once into oneDNN's own layout.
+"""A linear layer whose weight may lie in another layout: oneDNN's own, or that of `native`.
 
-Packing matters on a CPU. Measured on 2 cores of an AMD EPYC with PyTorch 2.13: at one row the plain
+Layout matters on a CPU. Measured on 2 cores of an AMD EPYC with PyTorch 2.13: at one row the plain
 product runs on one thread and reads 15 GB/s, the packed one 25 to 35; at 8 rows it is three times
 as fast; a prompt's products reach 400 GFLOP/s against 150. The price is 20 µs a call against 5.
 The packed weight is opaque: it can be multiplied with and nothing else, so a table that is also
@@ -10,13 +10,21 @@ indexed (a tied embedding) is kept plain beside it. It must not know which layer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name the field uses)
 from torch import Tensor, nn
 
-__all__ = ["Linear", "why_not_packed"]
+from harness.errors import UnavailableError
+from harness.model import native
+
+__all__ = ["Choice", "Layout", "Linear", "choose_layout", "why_not_packed"]
+
+Layout = Literal["plain", "packed", "native"]
+"""[out, in]; oneDNN's; panels in reading order, see `harness.model.native`."""
+Choice = Literal["auto", "plain", "packed", "native"]
+"""What a user may ask for."""
 
 # The layout is chosen for this many rows. One made for a single row is slow for more; those made
 # for 8 to 128 serve every count of rows alike, one included.
@@ -42,32 +50,55 @@ def why_not_packed(dtype: torch.dtype, device: torch.device) -> str | None:
     return None
 
 
+def choose_layout(
+    asked: Choice, dtype: torch.dtype, device: torch.device, backend: str
+) -> tuple[Layout, str]:
+    """Return which layout to use, and why; `auto` packs where oneDNN can.
+
+    Raises:
+        UnavailableError: where what was asked for cannot be had here; it names the backend.
+    """
+    if asked == "plain":
+        return "plain", "as asked"
+    why_not = (native.why_not_native if asked == "native" else why_not_packed)(dtype, device)
+    if asked == "auto":
+        return ("plain", why_not) if why_not else ("packed", "oneDNN can pack here")
+    if why_not:
+        raise UnavailableError(f'{backend}: linear = "{asked}": {why_not}', remedy='use "auto"')
+    return asked, "as asked"
+
+
 class Linear(nn.Module):
     """x @ weight.T + bias, for inference.
 
     Args:
-        weight: [out, in], plain. Packed, a copy is made and this one is not kept.
+        weight: [out, in], plain. In another layout a copy is made and this one is not kept.
         bias: [out] or None.
-        packed: Whether to keep the weight in oneDNN's layout; only where `why_not_packed` is None.
+        layout: How to keep the weight; only what `choose_layout` says is possible.
     """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, packed: bool = False) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, *, layout: Layout = "plain"
+    ) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.packed = packed
+        self.layout = layout
         self.weight_bytes = weight.numel() * weight.element_size()
         if bias is None:
             self.bias = None  # plain, since nn.Module finds a buffer only at its second try
         else:
             self.register_buffer("bias", bias, persistent=False)
-        if packed:
+        if layout == "packed":
             # A plain attribute: an opaque tensor has no storage for nn.Module to move or save.
             self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)
-        else:
-            self.register_buffer("weight", weight, persistent=False)
+            return
+        if layout == "native":
+            native.use()
+            weight = native.pack(weight)
+        self.register_buffer("weight", weight, persistent=False)
 
     if TYPE_CHECKING:  # nn.Module's own says that a call returns anything
 
@@ -75,14 +106,15 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., out] from x [..., in]."""
-        if self.packed:
+        if self.layout == "packed":
             return _packed_linear(x, self.weight, self.bias)
+        if self.layout == "native":
+            return native.linear(x, self.weight, self.bias, self.out_features)
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Say the shape and the layout."""
-        layout = "packed" if self.packed else "plain"
-        return f"{self.in_features} -> {self.out_features}, {layout}"
+        return f"{self.in_features} -> {self.out_features}, {self.layout}"
 
 
 def _packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

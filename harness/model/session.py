@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import StepSession
 from harness.errors import SessionError
@@ -32,26 +32,31 @@ class DecoderSession(StepSession):
         facts: What the backend chose, to be recorded with the run.
     """
 
+    spare_positions: ClassVar[int] = 0
+    """Positions allocated beyond what is asked for, never used: a compiler that may assume so makes
+    one graph for every number of positions, where the full cache would be a case of its own."""
+
     def __init__(self, decoder: Decoder, facts: Mapping[str, Any]) -> None:
         self._decoder: Decoder | None = decoder
         self._state: State | None = None
+        self._context = 0
         self._facts = {
             **facts,
             "weight_bytes": decoder.nbytes,
             "weight_bytes_kept_twice": decoder.twice_bytes,
         }
 
-    def read_prompts(self, decoder: Decoder, state: State, tokens: Tensor, lengths: Tensor) -> None:
+    def read_prompts(self, state: State, tokens: Tensor, lengths: Tensor) -> None:
         """Start every row anew with a prompt [B, T] that fits; override to do it otherwise."""
         from harness.model.decoder import prefill
 
-        prefill(decoder, state, tokens, lengths)
+        prefill(self.loaded(), state, tokens, lengths)
 
-    def step(self, decoder: Decoder, state: State) -> None:
+    def step(self, state: State) -> None:
         """Make one step, `state.span` raised already; override to do it otherwise."""
         from harness.model.decoder import step
 
-        step(decoder, state)
+        step(self.loaded(), state)
 
     def prepare(self, batch: int, context: int) -> None:
         """Allocate the state, touching all of it, so that no first touch is timed."""
@@ -59,7 +64,11 @@ class DecoderSession(StepSession):
 
         decoder = self.loaded()
         self._state = None  # released before the next is allocated
-        self._state = State.allocate(decoder.config, batch, context, decoder.dtype, decoder.device)
+        positions = context + self.spare_positions
+        self._state = State.allocate(
+            decoder.config, batch, positions, decoder.dtype, decoder.device
+        )
+        self._context = context
 
     def reset(self) -> None:
         """Forget every row."""
@@ -74,13 +83,13 @@ class DecoderSession(StepSession):
         import torch
 
         state = self.prepared()
-        if tokens.shape[0] != state.batch or tokens.shape[1] > state.context:
+        if tokens.shape[0] != state.batch or tokens.shape[1] > self._context:
             raise SessionError(
                 f"prompts of shape {list(tokens.shape)} do not fit",
-                expected=f"{state.batch} rows of at most {state.context} tokens, as prepared",
+                expected=f"{state.batch} rows of at most {self._context} tokens, as prepared",
             )
         with torch.inference_mode():
-            self.read_prompts(self.loaded(), state, tokens, lengths)
+            self.read_prompts(state, tokens, lengths)
         return state.tokens
 
     def decode(self) -> Tensor:
@@ -92,15 +101,15 @@ class DecoderSession(StepSession):
         import torch
 
         state = self.prepared()
-        if not 0 < state.span < state.context:  # the longest row's next position, by the host
+        if not 0 < state.span < self._context:  # the longest row's next position, by the host
             raise SessionError(
-                f"position {state.span} passes the context of {state.context} positions"
+                f"position {state.span} passes the context of {self._context} positions"
                 if state.span
                 else "decode before prefill"
             )
         state.span += 1
         with torch.inference_mode():
-            self.step(self.loaded(), state)
+            self.step(state)
         return state.tokens
 
     def feed(self, tokens: Tensor) -> None:
@@ -117,6 +126,19 @@ class DecoderSession(StepSession):
 
         if self.loaded().device.type == "cuda":
             torch.cuda.synchronize()
+
+    def fixed_step(self) -> Callable[[], None] | None:
+        """Return the step over all positions of the context, as a graph would hold it."""
+        import torch
+
+        state = self.prepared()
+
+        def fixed() -> None:
+            state.span = state.context
+            with torch.inference_mode():
+                self.step(state)
+
+        return fixed
 
     def close(self) -> None:
         """Drop weights and state, and hand the freed pages back to the system."""

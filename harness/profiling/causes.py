@@ -1,8 +1,8 @@
 """From rows that changed to what a senior engineer would say: causes, the largest first.
 
-Rows of one function belong together: a loop written into it shows as more calls of several operators
-and as more of the host's time. Settings that differ (threads, packages) come before rows when what
-changed is what they would change: each call slower, none more of them.
+Rows of one function belong together: a loop written into it shows as more calls of several
+operators and as more of the host's time. Settings that differ (threads, packages) come before rows
+when what changed is what they would change: each call slower, none more of them.
 """
 
 from __future__ import annotations

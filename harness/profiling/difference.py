@@ -1,8 +1,8 @@
 """Base and candidate, row by row: what grew, by how much, how surely, and what is left over.
 
 Rows are matched by operator and function, not by line: lines move when code above them changes.
-Each side was profiled in several fresh processes; a row's difference has an interval from those, and
-a row whose interval holds zero explains nothing.
+Each side was profiled in several fresh processes; a row's difference has an interval from those,
+and a row whose interval holds zero explains nothing.
 """
 
 from __future__ import annotations

@@ -32,11 +32,11 @@ Where = tuple[str, str]
 """Operator and function."""
 
 
-class Lines(TorchDispatchMode):
+class Lines(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
     """Counts operators by function and line while it is entered."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lines: dict[Where, Counter[int]] = defaultdict(Counter)
         self.dtypes: dict[Where, set[str]] = defaultdict(set)
         self.bytes: Counter[Where] = Counter()

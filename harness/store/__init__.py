@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.store.run import Run as Run
     from harness.store.run import load_run as load_run
     from harness.store.samples import Samples as Samples
+    from harness.store.telemetry import Telemetry as Telemetry
     from harness.store.writer import RunWriter as RunWriter
 
 _HOME = {
@@ -25,10 +26,11 @@ _HOME = {
     "RunWriter": "writer",
     "Samples": "samples",
     "Store": "folder",
+    "Telemetry": "telemetry",
     "load_run": "run",
 }
 
-__all__ = ["BrokenRun", "Run", "RunWriter", "Samples", "Store", "load_run"]
+__all__ = ["BrokenRun", "Run", "RunWriter", "Samples", "Store", "Telemetry", "load_run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,17 @@ from harness.reading import Reading
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.view import Line, lines
 
-__all__ = ["Comparison", "answers", "comparisons", "labels", "ratio", "tokens_words"]
+__all__ = [
+    "Comparison",
+    "answers",
+    "comparisons",
+    "headline",
+    "labels",
+    "quotient",
+    "ratio",
+    "times_better",
+    "tokens_words",
+]
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,39 @@ def answers(record: RunRecord) -> list[str]:
     """Return one sentence per comparison; one that says so where no case has a figure."""
     names = labels(record)
     return [_sentence(c, names) for c in comparisons(record)] or ["No case has a figure."]
+
+
+def headline(record: RunRecord) -> str:
+    """Return the answer in one sentence, tokens included: who, how much, how surely, beside whom.
+
+    The best of the first comparison stands beside the suite's first case, or beside the runner-up
+    where it is that case itself.
+    """
+    names = labels(record)
+    tokens = tokens_words(record)
+    found = comparisons(record)
+    compared = next((c for c in found if len(c.ranked) > 1), None)
+    if compared is None:
+        return (
+            f"{_sentence(found[0], names)}; {tokens}"
+            if found
+            else f"No case has a figure; {tokens}"
+        )
+    (best, line), *others = compared.ranked
+    first = min(others, key=lambda entry: record.cases.index(entry[0]))
+    base, its = others[0] if record.cases.index(best) < record.cases.index(first[0]) else first
+    where = f"{compared.scenario}{f' at {compared.point}' if compared.point else ''}"
+    times = ratio(line.headline.reading, its.headline.reading)
+    figures = f"{compared.metric.name} {line.value} against {its.value}"
+    if times.value is None or times.low is None or times.high is None:
+        words = f"{names[best.id]} is {_times(times, compared.metric)} {names[base.id]} in {where}"
+    elif times.low <= 1.0:
+        words = f"{names[best.id]} and {names[base.id]} cannot be told apart in {where}"
+        figures += f", {times.value:.2f}× [{times.low:.2f}, {times.high:.2f}]"
+    else:
+        words = f"{names[best.id]} is {_times(times, compared.metric)} {names[base.id]} in {where}"
+    more = f", best of {len(compared.ranked)}" if len(compared.ranked) > 2 else ""
+    return f"{words}{more} ({figures}); {tokens}"
 
 
 def tokens_words(record: RunRecord) -> str:
@@ -101,9 +144,20 @@ def ratio(best: Reading, other: Reading) -> Reading:
     The value is at least 1; an interval that reaches below 1 means that the two cannot be told
     apart.
     """
-    if not best.value or not other.value or best.value < 0 or other.value < 0:
+    if best.value is not None and other.value is not None and best.value < other.value:
+        best, other = other, best
+    return quotient(best, other)
+
+
+def times_better(figure: Reading, base: Reading, metric: Metric) -> Reading:
+    """Return how many times better a figure is than another; below 1 it is worse."""
+    return quotient(figure, base) if metric.better == "higher" else quotient(base, figure)
+
+
+def quotient(top: Reading, bottom: Reading) -> Reading:
+    """Return one figure over another, with its interval; absent where they have no ratio."""
+    if not top.value or not bottom.value or top.value < 0 or bottom.value < 0:
         return Reading.absent("a ratio needs two values above zero")
-    top, bottom = (best, other) if best.value >= other.value else (other, best)
     value = _log(top.value) - _log(bottom.value)
     ends = (top.low, top.high, bottom.low, bottom.high)
     if any(end is None or end <= 0 for end in ends):

@@ -6,7 +6,13 @@ Rule for changes: adding a field with a default keeps the version; anything else
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from harness.cautions import Caution
 from harness.metrics import Metric
@@ -14,14 +20,23 @@ from harness.reading import Reading
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BlockRecord",
     "CaseRecord",
     "CheckRecord",
+    "DuetRecord",
+    "EnergyRecord",
     "Failure",
     "Figure",
+    "Gap",
     "PhaseRecord",
+    "PhaseTelemetry",
     "PointRecord",
+    "QuantityRecord",
     "RoundRecord",
+    "RoundTelemetry",
     "RunRecord",
+    "SamplerProcess",
+    "SamplerRecord",
     "Utilization",
 ]
 
@@ -83,6 +98,9 @@ class PhaseRecord(_Record):
     """Memory in use at its end."""
     peak_bytes: int | None = None
     """The most in use during it."""
+    allocator: dict[str, int] = Field(default_factory=dict)
+    """What a device's allocator counted at its end: allocated_bytes, reserved_bytes, their peaks,
+    retries, failures; empty on a CPU."""
 
 
 class PointRecord(_Record):
@@ -97,11 +115,153 @@ class PointRecord(_Record):
     steady: str
     """flat, warmup, slowdown, no-steady-state, too-short or exact."""
     stopped: str
-    """Why sampling ended: target, max-samples, budget or exact."""
+    """Why sampling ended: target, max-samples, budget, exact, or told where a duet said so."""
     half_width: float | None = None
     """Relative half-width of the primary metric within this process when it ended."""
     lag_s: float | None = None
     """Time that reading results took after the session said it had synchronized."""
+    iterations_ns: list[int] = Field(default_factory=list)
+    """When each iteration began, and when the last one ended, on the phases' clock."""
+    new_tokens: int = 0
+    """Tokens generated in the measured iterations."""
+    disturbed: int = 0
+    """Iterations that the machine disturbed, after warm-up."""
+    dropped: int = 0
+    """Those among them whose samples are marked `disturbed` and count in no figure."""
+
+
+class Gap(_Record):
+    """Ticks that passed without a reading."""
+
+    from_ns: int
+    to_ns: int
+    ticks: int
+
+
+class RoundTelemetry(_Record):
+    """How well the machine was watched during one round."""
+
+    hz: float
+    """Readings asked for per second."""
+    ticks: int
+    """Ticks that were read."""
+    missed: int
+    """Ticks that passed without a reading."""
+    late: int
+    """Readings made more than 2 ms after they were due."""
+    gaps: list[Gap] = Field(default_factory=list)
+    problem: str | None = None
+    """Why there are no readings, or not to the end."""
+
+
+class QuantityRecord(_Record):
+    """What one quantity was during a phase, over all rounds of a case."""
+
+    source: str
+    """The sampler."""
+    device: str
+    quantity: str
+    unit: str
+    kind: Literal["gauge", "counter", "state"]
+    n: int
+    """Readings within the phase."""
+    mean: float | None = None
+    """Of a gauge: over time, straight between readings."""
+    lowest: float | None = None
+    highest: float | None = None
+    total: float | None = None
+    """Of a counter: by how much it grew, edges interpolated."""
+    bound: float | None = None
+    """The mean or total is off by no more than this, if between two readings a gauge stays between
+    their values and a counter does not fall."""
+    reason: str | None = None
+    """Why there is no value."""
+
+    @model_serializer(mode="wrap")
+    def _said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What does not apply is left out: a run holds thousands of these."""
+        return {name: value for name, value in dump(self).items() if value is not None}
+
+
+class PhaseTelemetry(_Record):
+    """What the machine did during one phase, over all rounds of a case."""
+
+    phase: str
+    point: str = ""
+    rounds: int
+    """Rounds that it was watched in."""
+    seconds: float
+    """Of all these rounds together."""
+    missed: int
+    """Ticks without a reading."""
+    rate_hz: float
+    """Readings per second that were reached."""
+    quantities: list[QuantityRecord] = Field(default_factory=list)
+
+
+class SamplerRecord(_Record):
+    """One sampler: whether it works here, and what it cannot read."""
+
+    name: str
+    ok: bool
+    reason: str | None = None
+    """Why it does not work here."""
+    remedy: str | None = None
+    quantities: int = 0
+    """How many it reads."""
+    absent: dict[str, str] = Field(default_factory=dict)
+    """Device and name of each quantity that is not here, and why."""
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class SamplerProcess(_Record):
+    """The process that watched the machine; a resumed run had several."""
+
+    hz: float
+    pid: int | None = None
+    priority: str = ""
+    """How the scheduler treats it."""
+    cores: list[int] | None = None
+    """The cores it is kept on; None where none is left over by the workers."""
+    samplers: list[SamplerRecord] = Field(default_factory=list)
+    ticks: int | None = None
+    missed: int | None = None
+    cpu_s: float | None = None
+    """What it has used itself."""
+    problem: str | None = None
+    """Why it did not start, or ended early."""
+    idle: PhaseTelemetry | None = None
+    """The machine before the first worker started."""
+
+
+class BlockRecord(_Record):
+    """A stretch of iterations during which the other side of a duet was frozen."""
+
+    point: str = ""
+    place: int
+    """Among the blocks of both sides of the duet, in the order they ran."""
+    first_iteration: int
+    iterations: int
+    start_ns: int
+    end_ns: int
+    probe_before: float | None = None
+    """Read bandwidth just before, bytes/s: the state the machine was in."""
+    probe_after: float | None = None
+    """Just after; far from the one before, the machine switched states meanwhile."""
+
+
+class DuetRecord(_Record):
+    """That a run is one side of an A/B comparison, its rounds paired with the other run's."""
+
+    side: Literal["base", "cand"]
+    label: str
+    """What this side is: a revision, an interpreter, settings."""
+    partner: str
+    """Id of the other side's run."""
+    interleaved: Literal["generations", "processes"]
+    """Whether both sides stayed loaded and took turns, or whole processes did."""
+    because: str | None = None
+    """Why only processes took turns."""
 
 
 class RoundRecord(_Record):
@@ -132,6 +292,12 @@ class RoundRecord(_Record):
     facts: dict[str, Any] = Field(default_factory=dict)
     """What the backend wanted recorded."""
     cautions: list[Caution] = Field(default_factory=list)
+    telemetry: RoundTelemetry | None = None
+    """How well the machine was watched; None where it was not."""
+    attempts: int = 1
+    """How often it was measured; a disturbed round may be repeated, and the last one counts."""
+    blocks: list[BlockRecord] = Field(default_factory=list)
+    """In a duet: which iterations ran while the other side was frozen."""
 
 
 class Utilization(_Record):
@@ -151,6 +317,31 @@ class Figure(_Record):
     utilization: Utilization | None = None
 
 
+class EnergyRecord(_Record):
+    """What one phase of a case used on one device, over its rounds."""
+
+    phase: str
+    """`measure` is cut to the steady iterations: those that figures are taken from."""
+    point: str = ""
+    source: str
+    """The sampler."""
+    device: str
+    rounds: int
+    seconds: float
+    """Of all these rounds together."""
+    joules: Reading
+    """Gross; low and high bound the error of reading the sensor, not the sensor's own."""
+    net_joules: Reading
+    """Less what the idle machine would have used in that time."""
+    tokens: int = 0
+    """Generated in it."""
+    joules_per_token: Reading
+    net_joules_per_token: Reading
+    method: str
+    """`counter`, or `power` where power was summed up."""
+    notes: list[str] = Field(default_factory=list)
+
+
 class CaseRecord(_Record):
     """One point of the suite and what was found."""
 
@@ -168,6 +359,10 @@ class CaseRecord(_Record):
     figures: list[Figure] = Field(default_factory=list)
     cautions: list[Caution] = Field(default_factory=list)
     rounds: list[RoundRecord] = Field(default_factory=list)
+    telemetry: list[PhaseTelemetry] = Field(default_factory=list)
+    """What the machine did, by phase and point."""
+    energy: list[EnergyRecord] = Field(default_factory=list)
+    """By phase, point and device; empty where no sensor shows energy or power."""
 
     @property
     def failure(self) -> Failure | None:
@@ -203,7 +398,13 @@ class RunRecord(_Record):
     """Fingerprint of machine and software."""
     metrics: list[Metric] = Field(default_factory=list)
     """Definitions of all metrics in the run."""
+    simulated: str | None = None
+    """What was simulated, say NVML; such a run is no measurement. None for a real machine."""
+    telemetry: list[SamplerProcess] = Field(default_factory=list)
+    """What watched the machine; empty where nothing did."""
     cases: list[CaseRecord] = Field(default_factory=list)
+    duet: DuetRecord | None = None
+    """Where it is one side of an A/B comparison."""
 
     def case(self, case_id: str) -> CaseRecord:
         """Return the case with this id; KeyError where there is none."""

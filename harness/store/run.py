@@ -14,6 +14,7 @@ from harness.errors import StoreError
 from harness.store.migrate import parse_json, to_record
 from harness.store.record import CaseRecord, Figure, RunRecord
 from harness.store.samples import Part, merged_table, read_table
+from harness.store.telemetry import merged_telemetry, read_telemetry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +91,41 @@ class Run:
             merged = self.path / "samples.parquet"
             try:
                 return merged_table(parts, read_table(merged) if merged.exists() else None)
+            except StoreError:
+                if all(part.path.exists() for part in parts):
+                    raise
+                # The writer merged them while we read: look again.
+
+    @property
+    def telemetry(self) -> pd.DataFrame:
+        """Every reading of the machine beside the run, one a row; empty where nothing was read.
+
+        Columns: case, round, phase (`idle` before the first worker, empty between phases), point,
+        time_ns (on the clock of the phases), call_ns, source, device, quantity, value, unit, kind,
+        reason.
+
+        Raises:
+            StoreError: where the file of readings is damaged.
+        """
+        import pandas as pd
+
+        # A value that is absent stays absent: not a number would be one.
+        kinds = {"double": pd.Float64Dtype()}
+        frame: pd.DataFrame = self.telemetry_table.to_pandas(
+            types_mapper=lambda kind: kinds.get(str(kind))
+        )
+        return frame
+
+    @cached_property
+    def telemetry_table(self) -> pa.Table:
+        """The readings as an Arrow table."""
+        while True:
+            parts, _ = read_parts(self.path)
+            merged = self.path / "telemetry.parquet"
+            try:
+                found = {part.key: part.telemetry_table() for part in parts}
+                tables = {key: table for key, table in found.items() if table is not None}
+                return merged_telemetry(tables, read_telemetry(merged) if merged.exists() else None)
             except StoreError:
                 if all(part.path.exists() for part in parts):
                     raise

@@ -13,12 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import StoreError
 from harness.store.migrate import plain
-from harness.store.record import SCHEMA_VERSION, RoundRecord
+from harness.store.record import SCHEMA_VERSION, PhaseRecord, RoundRecord
+from harness.store.telemetry import Telemetry, telemetry_arrays, telemetry_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Part", "Samples", "dump_part", "merged_table", "parquet_bytes", "read_table"]
 
-Phase = Literal["warmup", "measure"]
+Phase = Literal["warmup", "measure", "disturbed"]
 
 COLUMNS = {
     "case": "category",
@@ -64,6 +66,8 @@ class Part:
     version: int
     names: dict[str, list[str]]
     """What the numbers in the columns point, phase and metric stand for."""
+    telemetry: dict[str, Any] | None = None
+    """What the numbers of its readings stand for; None where there are none."""
 
     @classmethod
     def read(cls, path: Path) -> Part:
@@ -74,7 +78,8 @@ class Part:
         """
         try:
             header = json.loads(bytes(_array(path, "header")))
-            return cls(path, header["case"], header["round"], header["version"], header["names"])
+            names, telemetry = header["names"], header.get("telemetry")
+            return cls(path, header["case"], header["round"], header["version"], names, telemetry)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError("is not a part of a run", where=str(path)) from error
 
@@ -105,9 +110,25 @@ class Part:
             columns[name] = (_array(self.path, name), known)
         return _table(columns)
 
+    def telemetry_table(self) -> pa.Table | None:
+        """Return its readings, None where it has none; columns as in `TELEMETRY_COLUMNS`.
 
-def dump_part(case_id: str, record: RoundRecord, samples: Iterable[Samples]) -> bytes:
-    """Return the bytes of a part: one round's record and samples."""
+        Raises:
+            StoreError: where they cannot be read.
+        """
+        if self.telemetry is None:
+            return None
+        phases = [PhaseRecord.model_validate(p) for p in self.round.get("phases", [])]
+        return telemetry_table(partial(_array, self.path), self.telemetry, *self.key, phases)
+
+
+def dump_part(
+    case_id: str,
+    record: RoundRecord,
+    samples: Iterable[Samples],
+    telemetry: Telemetry | None = None,
+) -> bytes:
+    """Return the bytes of a part: one round's record, samples and telemetry."""
     import numpy as np
 
     names: dict[str, dict[str, int]] = {"point": {}, "phase": {}, "metric": {}}
@@ -132,6 +153,9 @@ def dump_part(case_id: str, record: RoundRecord, samples: Iterable[Samples]) -> 
         [np.arange(n, dtype=np.int32) for n in lengths] or [_none(np.int32)]
     )
     arrays["value"] = np.concatenate(values or [_none(np.float64)])
+    if telemetry is not None:
+        readings, header["telemetry"] = telemetry_arrays(telemetry)
+        arrays |= readings
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)

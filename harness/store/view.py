@@ -5,15 +5,15 @@ The terminal's table, the page and the Markdown all show this; none of them pick
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.cautions import Caution
+from harness.cautions import Caution, CautionKind
 from harness.metrics import Metric
 from harness.reading import Reading
 from harness.shown import number, quantity, share, spread
-from harness.store.record import CaseRecord, CheckRecord, Figure, RunRecord
+from harness.store.record import CaseRecord, CheckRecord, Figure, QuantityRecord, RunRecord
 
 __all__ = [
     "Line",
@@ -22,6 +22,8 @@ __all__ = [
     "check_words",
     "environment_words",
     "lines",
+    "machine_words",
+    "marks_of",
     "run_words",
     "why_no_figures",
 ]
@@ -140,6 +142,62 @@ def caution_words(caution: Caution) -> str:
     return f"{caution.message}{f' ({about})' if about else ''}: {caution.next_step}"
 
 
+def machine_words(case: CaseRecord) -> str:
+    """Return what the machine did while a case was measured: `worker 1.9 cores, others 0.02, …`.
+
+    Empty where nothing watched.
+    """
+    phases = [p for p in case.telemetry if p.phase == "measure"]
+    seconds = sum(p.seconds for p in phases)
+    if not seconds:
+        return ""
+    words = []
+    for device, name, said, kind in _SHOWN:
+        found = [
+            (p.seconds, q)
+            for p in phases
+            for q in p.quantities
+            if q.quantity == name and (q.device == device or (device == "*" and q.device))
+        ]
+        for each in dict.fromkeys(q.device for _, q in found):
+            same = [(s, q) for s, q in found if q.device == each]
+            value = _over_phases(same, kind)
+            if value is not None:
+                words.append(said.format(value=quantity(value, _UNITS.get(kind, same[0][1].unit))))
+    missed = sum(p.missed for p in phases)
+    if missed:
+        words.append(f"{missed} readings missed")
+    return ", ".join(words)
+
+
+_SHOWN = (
+    ("worker", "cpu_s", "worker {value}", "cores"),
+    ("", "others_busy_s", "others {value}", "cores"),
+    ("worker", "resident_bytes", "up to {value} resident", "highest"),
+    ("*", "sm_clock_mhz", "clock {value}", "mean"),
+    ("*", "power_instant_w", "power {value}", "mean"),
+    ("*", "power_average_w", "power {value} (1 s averages)", "mean"),
+    ("*", "temperature_c", "up to {value}", "highest"),
+)
+"""Device (`*` for any that is named), quantity, words, and which of its figures."""
+_UNITS = {"cores": "cores"}
+
+
+def _over_phases(found: Sequence[tuple[float, QuantityRecord]], kind: str) -> float | None:
+    """Return one value for a quantity over several phases; None where one of them has none."""
+    if kind == "highest":
+        seen = [q.highest for _, q in found if q.highest is not None]
+        return max(seen, default=None)
+    seconds = sum(s for s, _ in found)
+    total = 0.0
+    for length, q in found:
+        value = q.total if kind == "cores" else q.mean
+        if value is None:
+            return None
+        total += value if kind == "cores" else value * length
+    return total / seconds
+
+
 def why_no_figures(case: CaseRecord) -> str | None:
     """Return why a case has no figures, in one line; None where it has."""
     failure = case.failure
@@ -191,3 +249,24 @@ def _at(facts: Any, *keys: str) -> Any:
     for key in keys:
         facts = facts.get(key) if isinstance(facts, dict) else None
     return None if isinstance(facts, dict) and "absent" in facts else facts
+
+
+def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
+    """Return in a word each what must stand beside every figure of a case."""
+    kinds = {caution.kind for caution in cautions_of(case)}
+    marks = list(dict.fromkeys(word for kind, word in _MARKS.items() if kind in kinds))
+    if record.resumed_at:
+        marks.append("resumed")
+    if record.status == "interrupted":
+        marks.append("interrupted")
+    if case.status == "incorrect":
+        marks.append("incorrect")
+    return marks
+
+
+_MARKS = {
+    CautionKind.SIMULATED: "simulated",
+    CautionKind.THROTTLED: "throttled",
+    CautionKind.FREQUENCY: "clocks not steady",
+    CautionKind.CLOCKS: "clocks not steady",
+}

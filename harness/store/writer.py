@@ -2,7 +2,7 @@
 
     create    run.json (status running) in a new folder, which appears under its name all at once
     add       one part per round, on the disk before `add_round` returns
-    finish    samples.parquet, then run.json, then the parts go: each step can be repeated
+    finish    the Parquet files, then run.json, then the parts go: each step can be repeated
 
 The writer holds a lock on the run while it is open; the lock goes with the process.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,15 @@ from harness.store.durable import remove, sweep, sync_folder, unwritable, write_
 from harness.store.migrate import dump_record
 from harness.store.record import RoundRecord, RunRecord
 from harness.store.run import Run, read_parts, stem
-from harness.store.samples import Samples, dump_part, merged_table, parquet_bytes, read_table
+from harness.store.samples import (
+    Part,
+    Samples,
+    dump_part,
+    merged_table,
+    parquet_bytes,
+    read_table,
+)
+from harness.store.telemetry import Telemetry, merged_telemetry, read_telemetry
 
 __all__ = ["RunWriter", "is_live"]
 
@@ -91,7 +99,13 @@ class RunWriter:
         """Return where the log of a round belongs; its folder exists."""
         return self.path / "logs" / f"{stem(case_id, round_number)}.log"
 
-    def add_round(self, case_id: str, record: RoundRecord, samples: Iterable[Samples]) -> None:
+    def add_round(
+        self,
+        case_id: str,
+        record: RoundRecord,
+        samples: Iterable[Samples],
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """Keep one round: when this returns, it is on the disk.
 
         Adding the same case and round again replaces the earlier one.
@@ -104,7 +118,7 @@ class RunWriter:
             part.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritable(part.parent, error) from error
-        write_durably(part, dump_part(case_id, record, samples))
+        write_durably(part, dump_part(case_id, record, samples, telemetry))
 
     def update(self, record: RunRecord) -> None:
         """Rewrite run.json, say with a new status. Rounds in parts need not be in `record`.
@@ -115,7 +129,7 @@ class RunWriter:
         write_durably(self.path / "run.json", dump_record(record))
 
     def finish(self, record: RunRecord) -> RunRecord:
-        """Merge what was added into samples.parquet and run.json; return the record as written.
+        """Merge what was added into the Parquet files and run.json; return the record as written.
 
         Rounds that were added and that `record` lacks are put into it. It may be called again,
         also after more rounds. Killed at any moment, the run loads, nothing missing or double.
@@ -129,10 +143,20 @@ class RunWriter:
         if parts or not samples.exists():
             earlier = read_table(samples) if samples.exists() else None
             write_durably(samples, parquet_bytes(merged_table(parts, earlier)))
+        self._merge_telemetry(parts)
         self.update(record)
         for part in parts:
             remove(part.path)
         return record
+
+    def _merge_telemetry(self, parts: Sequence[Part]) -> None:
+        """Merge readings into telemetry.parquet, which is there only where something was read."""
+        found = {part.key: part.telemetry_table() for part in parts}
+        tables = {key: table for key, table in found.items() if table is not None}
+        if tables:
+            path = self.path / "telemetry.parquet"
+            earlier = read_telemetry(path) if path.exists() else None
+            write_durably(path, parquet_bytes(merged_telemetry(tables, earlier)))
 
     def close(self) -> None:
         """Let others write the run. Calling it twice is harmless."""

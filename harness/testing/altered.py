@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ class AlteredModel(Model):
         super().__init__(
             name=base.name,
             config=config or base.config,
-            digest=f"altered:{base.digest}",
+            # One of its own: what a backend keeps by content must not serve another alteration.
+            digest=f"altered-{uuid.uuid4().hex}:{base.digest}",
             kind=base.kind,
             path=base.path,
             dtype_native=base.dtype_native,

@@ -27,7 +27,7 @@ from harness.store.record import (
 )
 from harness.store.samples import Samples
 
-__all__ = ["example_metrics", "example_record", "example_samples"]
+__all__ = ["example_metrics", "example_record", "example_samples", "scaled_record"]
 
 _ROUNDS = 3
 _SUITE = """\
@@ -149,6 +149,16 @@ def example_samples(case: CaseRecord, round_number: int) -> Iterator[Samples]:
             gaps = [27.4 * math.exp(noise.gauss(0, 0.02)) for _ in range(8)]
             yield Samples(point.label, phase, iteration, "itl_ms", gaps)
             yield Samples(point.label, phase, iteration, "ttft_ms", [noise.uniform(95, 110)])
+
+
+def scaled_record(record: RunRecord, factor: float) -> RunRecord:
+    """Return a copy in which every figure, interval included, is `factor` times what it was."""
+    copy = record.model_copy(deep=True)
+    for figure in (f for case in copy.cases for f in case.figures):
+        known = figure.reading.model_dump(exclude_none=True)
+        ends = {name: known[name] * factor for name in ("value", "low", "high") if name in known}
+        figure.reading = Reading(**known | ends)
+    return copy
 
 
 _CENTRES: dict[str, dict[str, dict[str, float]]] = {

@@ -61,6 +61,10 @@ class ScenarioSubject:
             seed=0,
             phase_bytes=phases | {"prepare": memory.current_bytes()},
             budget_bytes=memory.available_bytes(),
+            phase_s={
+                name: share * delays.prefill_ns / 1e9
+                for name, share in {"import": 100, "load": 10, "prepare": 20, "verify": 5}.items()
+            },
         )
         measured = self.scenario.measure(session, point, self.options, lab)
         return list(itertools.islice(measured, 1 if point.once else _ITERATIONS))

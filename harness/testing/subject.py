@@ -91,7 +91,7 @@ class Subject:
 
         from harness.model.decoder import Decoder
 
-        return Decoder.from_model(self.model, torch.float32, torch.device("cpu"), packed=False)
+        return Decoder.from_model(self.model, torch.float32, torch.device("cpu"))
 
     def score(self, tokens: Sequence[int]) -> Tensor:
         """Return the reference's logits at every position: float32 [T, V]."""

@@ -15,17 +15,20 @@ def cases() -> Iterator[tuple[str, str, str]]:
     for name in names(Backend):
         backend = find(Backend, name)
         if backend.availability("cpu").ok:
-            yield from (
-                (name, dtype, check) for check in checks_for(backend) for dtype in PRECISIONS
-            )
+            for check in checks_for(backend):
+                # Where a session takes long to prepare, the second precision looks at tokens only.
+                brief = backend.trial and not check.endswith("tokens are correct")
+                yield from ((name, dtype, check) for dtype in PRECISIONS[: 1 if brief else 2])
 
 
 @pytest.mark.parametrize(("name", "dtype", "check"), list(cases()))
 def test_a_backend_keeps_the_contract(name: str, dtype: str, check: str) -> None:
     backend = find(Backend, name)
     # One thread: tests share the machine, and none of them looks at the speed.
-    options = backend.Options.model_validate({"dtype": dtype, "threads": 1})
+    options = backend.Options.model_validate({**backend.trial, "dtype": dtype, "threads": 1})
     finding = examine(check, backend, options)
+    if dtype != "float32" and finding.detail.startswith("UnavailableError"):
+        pytest.skip(finding.detail)  # an engine need not have every precision, but must say so
     assert finding.ok, finding.detail
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness.cautions import CautionKind
-from harness.quiet import THRESHOLDS, Snapshot, cautions_for, quietness, snapshot
+from harness.quiet import (
+    THRESHOLDS,
+    Snapshot,
+    cautions_for,
+    quietness,
+    quietness_within,
+    snapshot,
+)
 from harness.reading import Reading
 
 _CALM: dict[str, float | str] = {
@@ -210,3 +217,22 @@ def test_an_old_kernel_gives_reasons_for_what_it_lacks(tmp_path: Path):
     for name in ("busy_s", "swap_in_bytes", "pressure_s", "throttled_s", "mhz"):
         assert isinstance(counters[name], str)
         assert counters[name]
+
+
+def test_several_stretches_count_together_and_what_lay_between_does_not():
+    one = _watched(seconds=2.0, busy_s=3.0, own_s=2.0)
+    # between the two somebody else computed for an hour
+    later = {k: v + 3600 if isinstance(v, float) else v for k, v in _CALM.items()}
+    moved = replace(one[1], counters={**later, "busy_s": 3702.0, "own_s": 3641.0})
+    other = (replace(one[0], counters=later), moved)
+
+    quiet = quietness_within([one, other])
+
+    assert quiet["wall_s"].value == 4.0
+    assert quiet["others_load"].value == pytest.approx((1.0 + 1.0) / 4.0)
+
+
+def test_a_counter_that_one_stretch_lacks_is_absent_for_all():
+    quiet = quietness_within([_watched(), _watched(mhz="no cpufreq")])
+
+    assert quiet["mhz_after"].reason == "no cpufreq"

@@ -3,16 +3,22 @@ from pathlib import Path
 
 import pytest
 
-from harness.contracts import Scenario
+from harness.contracts import Backend, Scenario
 from harness.model import PRESETS
-from harness.plugins import find
+from harness.plugins import find, names
 from harness.spec import read_suite
 
 SUITES = [Path(str(p)) for p in files("scenarios.suites").iterdir() if p.name.endswith(".toml")]
 
 
 def test_the_shipped_suites_are_these() -> None:
-    assert {path.stem for path in SUITES} >= {"default", "quick"}
+    assert {path.stem for path in SUITES} >= {"default", "quick", "backends"}
+
+
+def test_the_suite_of_backends_leaves_none_out() -> None:
+    suite, _ = read_suite(next(path for path in SUITES if path.stem == "backends"))
+
+    assert {backend.name for backend in suite.backend} >= set(names(Backend))
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)

@@ -13,15 +13,15 @@ from harness.testing.conformance import CHECKS
 Run = Callable[..., tuple[int, str, str]]
 
 THERMOMETER = """
-from harness.contracts import Availability, Sampler
+from harness.contracts import Availability, Quantity, Sampler
 from harness.reading import Reading
 
 class Thermometer(Sampler):
     name = "{name}"
     summary = "temperature"
     def availability(self): return Availability.yes()
-    def quantities(self): return {{"core_celsius": "°C"}}
-    def read(self): return {{{read}}}
+    def open(self, watched): return [Quantity("core_c", "°C")]
+    def read(self, tier): return {{{read}}} if tier == "fast" else {{}}
 """
 
 
@@ -45,7 +45,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def sampler_file(tmp_path: Path) -> Path:
     path = tmp_path / "thermometer.py"
     path.write_text(
-        THERMOMETER.format(name="good", read='"core_celsius": Reading(value=40.0)')
+        THERMOMETER.format(name="good", read='("", "core_c"): Reading(value=40.0)')
         + THERMOMETER.format(name="bad", read="").replace("Thermometer", "Other")
     )
     return path
@@ -72,7 +72,7 @@ def test_a_plugin_that_keeps_its_contract_exits_with_0(run: Run, sampler_file: P
 def test_a_plugin_that_breaks_its_contract_exits_with_3(run: Run, sampler_file: Path) -> None:
     status, out, _ = run("bad", "--plugin", sampler_file)
     assert status == 3
-    assert "differ in: core_celsius" in out
+    assert "differ in: core_c" in out
     assert "bad: 1 of 3 checks failed" in out
 
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -66,8 +67,21 @@ def test_kill_9_loses_only_the_visit_in_flight_and_leaves_no_worker(
     assert all(case.figures for case in ran.run.record.cases)
 
 
-def _is_working(process: subprocess.Popen[bytes]) -> bool:
-    return bool(psutil.Process(process.pid).children())
+def _is_working(process: subprocess.Popen[Any]) -> bool:
+    return bool(_workers(process))
+
+
+def _workers(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """The run's children, without the one that samples the machine."""
+    children = psutil.Process(process.pid).children()
+    return [c for c in children if "harness.engine.worker" in " ".join(_command(c))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 @pytest.mark.slow
@@ -82,7 +96,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_for(lambda: _parts(store) >= 1 and bool(psutil.Process(process.pid).children()))
+    _wait_for(lambda: _parts(store) >= 1 and bool(_workers(process)))
     workers = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -103,7 +117,7 @@ def test_a_worker_killed_from_outside_is_a_failed_case(
     store = tmp_path / "store"
     process = _start(suite('name = "faulty"\nhow = "hang"\nthreads = 1'), store)
     _wait_for(lambda: bool(list(store.glob("runs/*/logs/*"))) and _hangs(process))
-    psutil.Process(process.pid).children()[0].kill()
+    _workers(process)[0].kill()
     assert process.wait(timeout=30) == 3
     failure = Store(store).find("latest").record.cases[0].failure
     assert failure is not None
@@ -113,7 +127,7 @@ def test_a_worker_killed_from_outside_is_a_failed_case(
 
 def _hangs(process: subprocess.Popen[bytes]) -> bool:
     """The case's worker is past its start-up: it sleeps, and has used no CPU for a while."""
-    workers = psutil.Process(process.pid).children()
+    workers = _workers(process)
     if not workers or "reference" in " ".join(workers[0].cmdline()):
         return False
     before = workers[0].cpu_times().user

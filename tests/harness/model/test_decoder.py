@@ -306,8 +306,10 @@ def test_plain_weights_take_the_bytes_that_the_configuration_counts(
     why_not_packed(torch.float32, torch.device("cpu")) is not None, reason="cannot pack here"
 )
 def test_only_a_tied_table_is_kept_twice_when_packed_and_it_is_said() -> None:
-    untied = Decoder.from_model(SeededModel("test", replace(CONFIG, tied=False), 0), packed=True)
-    tied = Decoder.from_model(SeededModel("test", replace(CONFIG, tied=True), 0), packed=True)
+    untied = Decoder.from_model(
+        SeededModel("test", replace(CONFIG, tied=False), 0), layout="packed"
+    )
+    tied = Decoder.from_model(SeededModel("test", replace(CONFIG, tied=True), 0), layout="packed")
 
     table = CONFIG.vocab_size * CONFIG.hidden_size * 4
     assert untied.nbytes == replace(CONFIG, tied=False).weight_bytes("float32")

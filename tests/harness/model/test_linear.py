@@ -6,25 +6,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import linear
 
-from harness.model.linear import Linear, why_not_packed
+from harness.model.linear import Layout, Linear, why_not_packed
+from harness.model.native import why_not_native
 
 CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-PACKABLE = [dtype for dtype in DTYPES if why_not_packed(dtype, CPU) is None]
+LAYOUTS: list[tuple[Layout, torch.dtype]] = [
+    *(("plain", dtype) for dtype in DTYPES[:2]),
+    *(("packed", dtype) for dtype in DTYPES if why_not_packed(dtype, CPU) is None),
+    *(("native", dtype) for dtype in DTYPES if why_not_native(dtype, CPU) is None),
+]
 
 
-@pytest.mark.parametrize("dtype", PACKABLE)
+@pytest.mark.parametrize(("layout", "dtype"), LAYOUTS)
 @settings(max_examples=60, deadline=None)
 @given(
     out_features=st.integers(1, 130),
     in_features=st.integers(1, 130),
-    rows=st.sampled_from([(1,), (8,), (33,), (2, 5), (1, 1)]),
+    rows=st.sampled_from([(1,), (2,), (7,), (12,), (13,), (33,), (2, 5), (1, 1), (300,)]),
     bias=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_packed_and_plain_agree_with_a_product_in_float64(
-    dtype: torch.dtype, out_features: int, in_features: int, rows: tuple[int, ...], bias: bool,
-    seed: int,
+def test_every_layout_agrees_with_a_product_in_float64(
+    layout: Layout, dtype: torch.dtype, out_features: int, in_features: int,
+    rows: tuple[int, ...], bias: bool, seed: int,
 ) -> None:  # fmt: skip
     torch.manual_seed(seed)
     weight = torch.randn(out_features, in_features).to(dtype)
@@ -33,14 +38,13 @@ def test_packed_and_plain_agree_with_a_product_in_float64(
     exact = linear(x.double(), weight.double(), offset.double() if offset is not None else None)
 
     with torch.inference_mode():
-        for packed in (True, False):
-            y = Linear(weight, offset, packed=packed)(x)
+        y = Linear(weight, offset, layout=layout)(x)
 
-            assert y.dtype == dtype
-            assert y.shape == (*rows, out_features)
-            error = (y.double() - exact).abs().max().item()
-            size = 1 + exact.abs().max().item()
-            assert error <= size * max(torch.finfo(dtype).eps, 1e-5)
+    assert y.dtype == dtype
+    assert y.shape == (*rows, out_features)
+    error = (y.double() - exact).abs().max().item()
+    size = 1 + exact.abs().max().item()
+    assert error <= size * max(torch.finfo(dtype).eps, 1e-5)
 
 
 def test_float32_can_be_packed_wherever_pytorch_has_onednn() -> None:
@@ -60,9 +64,9 @@ def test_a_precision_without_a_packed_product_is_a_reason_not_to_pack() -> None:
     assert "float64" in reason
 
 
-@pytest.mark.skipif(torch.float32 not in PACKABLE, reason="this PyTorch cannot pack")
+@pytest.mark.skipif(("packed", torch.float32) not in LAYOUTS, reason="this PyTorch cannot pack")
 def test_a_packed_layer_keeps_no_plain_copy_of_its_weight() -> None:
-    layer = Linear(torch.randn(64, 32), packed=True)
+    layer = Linear(torch.randn(64, 32), layout="packed")
 
     assert layer.weight.is_mkldnn
     assert not list(layer.buffers())

@@ -18,11 +18,15 @@ from transformers import (
 
 from harness.model import ModelConfig, RopeScaling
 from harness.model.decoder import Decoder, State, prefill, score, step
-from harness.model.linear import why_not_packed
+from harness.model.linear import Layout, why_not_packed
+from harness.model.native import why_not_native
 
 TOLERANCE = 1e-4
 CONTEXT = 48
-PACKING = [False] + [True] * (why_not_packed(torch.float32, torch.device("cpu")) is None)
+CPU = torch.device("cpu")
+LAYOUTS: list[Layout] = ["plain"]
+LAYOUTS += ["packed"] * (why_not_packed(torch.float32, CPU) is None)
+LAYOUTS += ["native"] * (why_not_native(torch.float32, CPU) is None)
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,15 @@ def hf_error(ours: Tensor, hf: PreTrainedModel, tokens: Tensor) -> float:
     return float((ours - hf_logits(hf, tokens)).abs().max())
 
 
-@pytest.mark.parametrize("packed", PACKING)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @settings(max_examples=40, deadline=None)
 @given(config=configs(), seed=st.integers(0, 2**32), length=st.integers(1, CONTEXT))
 @torch.inference_mode()
 def test_every_position_of_a_sequence_scores_as_in_transformers(
-    packed: bool, config: ModelConfig, seed: int, length: int
+    layout: Layout, config: ModelConfig, seed: int, length: int
 ) -> None:
     hf = hugging_face(config, seed)
-    decoder = Decoder.from_model(HfWeights(config, hf), packed=packed)
+    decoder = Decoder.from_model(HfWeights(config, hf), layout=layout)
     tokens = torch.randint(config.vocab_size, (length,), generator=torch.manual_seed(seed))
 
     logits = score(decoder, tokens)
@@ -133,7 +137,7 @@ def test_every_position_of_a_sequence_scores_as_in_transformers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("packed", PACKING)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @settings(max_examples=25, deadline=None)
 @given(
     config=configs(),
@@ -143,10 +147,10 @@ def test_every_position_of_a_sequence_scores_as_in_transformers(
 )
 @torch.inference_mode()
 def test_a_ragged_batch_prefilled_and_decoded_follows_transformers_row_by_row(
-    packed: bool, config: ModelConfig, seed: int, lengths: list[int], steps: int
+    layout: Layout, config: ModelConfig, seed: int, lengths: list[int], steps: int
 ) -> None:
     hf = hugging_face(config, seed)
-    decoder = Decoder.from_model(HfWeights(config, hf), packed=packed)
+    decoder = Decoder.from_model(HfWeights(config, hf), layout=layout)
     generator = torch.manual_seed(seed)
     tokens = torch.randint(config.vocab_size, (len(lengths), 12), generator=generator)
     sequences = [tokens[row, :length].tolist() for row, length in enumerate(lengths)]
@@ -180,10 +184,10 @@ def test_odd_head_counts_with_three_queries_to_a_key_score_as_in_transformers(he
     assert hf_error(logits, hf, tokens) < TOLERANCE
 
 
-@pytest.mark.parametrize("packed", PACKING)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @torch.inference_mode()
 def test_bfloat16_errs_no_more_than_transformers_in_bfloat16_far_into_the_context(
-    packed: bool,
+    layout: Layout,
 ) -> None:
     config = ModelConfig(
         vocab_size=211, hidden_size=64, intermediate_size=128, layers=2, heads=4, kv_heads=2,
@@ -193,7 +197,7 @@ def test_bfloat16_errs_no_more_than_transformers_in_bfloat16_far_into_the_contex
     tokens = torch.randint(211, (1000,), generator=torch.manual_seed(1))
     exact = hf_logits(hf, tokens)[500:]
 
-    ours = score(Decoder.from_model(HfWeights(config, hf), torch.bfloat16, packed=packed), tokens)
+    ours = score(Decoder.from_model(HfWeights(config, hf), torch.bfloat16, layout=layout), tokens)
     theirs = hf_logits(hf.to(torch.bfloat16), tokens)
 
     our_error = (ours[500:] - exact).abs().mean()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from harness.stats import compare, compare_tails
 from harness.stats.tails import pooled_quantile
 from harness.testing.noise import processes
 
@@ -72,3 +73,44 @@ def test_tails_of_both_signs_have_a_plain_interval() -> None:
     assert reading.low is not None
     assert reading.value is not None
     assert reading.low < reading.value
+
+
+def test_a_longer_tail_is_a_regression_where_the_median_has_not_moved() -> None:
+    random = np.random.default_rng(3)
+    base = processes(random, 10, 200)
+    cand = [np.where(x > np.quantile(x, 0.95), 1.5 * x, x) for x in processes(random, 10, 200)]
+
+    assert compare_tails(base, cand).verdict == "regression"
+    assert compare(base, cand).verdict != "regression"
+
+
+def test_tails_of_too_few_samples_are_refused_with_the_number_it_takes() -> None:
+    few = processes(np.random.default_rng(3), 5, 20)
+
+    found = compare_tails(few, few)
+
+    assert (found.verdict, found.ratio) == ("inconclusive", None)
+    assert found.reason.startswith("base: p99 needs 368 samples, has 100")
+
+
+def test_about_95_of_100_ratios_of_tails_hold_the_truth() -> None:
+    random = np.random.default_rng(8)
+
+    hits = []
+    for _ in range(150):
+        found = compare_tails(processes(random, 8, 60), processes(random, 8, 60), 0.9)
+        assert found.low is not None
+        assert found.high is not None
+        hits.append(found.low <= 1 <= found.high)
+
+    assert 0.90 <= np.mean(hits) <= 0.99
+
+
+def test_a_tail_of_one_pair_is_inconclusive() -> None:
+    one = [np.linspace(1, 2, 400)]
+
+    assert compare_tails(one, one).verdict == "inconclusive"
+
+
+def test_tails_of_what_is_not_finite_are_incomparable() -> None:
+    assert compare_tails([np.array([1.0, np.nan])], [np.ones(2)]).verdict == "incomparable"

@@ -1,0 +1,69 @@
+"""Markdown with the table, intervals, and each interval drawn in characters."""
+
+from __future__ import annotations
+
+from harness.gate.forest import forest, reach
+from harness.gate.judgement import Judgement, Row, Verdict
+from harness.gate.outputs.words import percent, values
+from harness.shown import printable
+
+__all__ = ["markdown_table"]
+
+_SIGN: dict[Verdict, str] = {
+    "pass": "✅",
+    "improvement": "🚀",
+    "regression": "❌",
+    "inconclusive": "❔",
+    "incomparable": "🚫",
+    "no-figure": "❗",
+}
+
+
+def markdown_table(judgement: Judgement) -> str:
+    """Return the judgement as Markdown; names from files cannot break the table."""
+    verdict = judgement.verdict
+    base, cand = judgement.base, judgement.cand
+    lines = [
+        f"### {_SIGN[verdict]} {verdict}: {_cell(cand.label)} against {_cell(base.label)}",
+        "",
+        f"{_cell(judgement.method)}.",
+        "",
+    ]
+    lines += _table([row for row in judgement.rows if row.primary])
+    others = [row for row in judgement.rows if not row.primary]
+    if others:
+        lines += ["", "<details><summary>explored beside it; decides nothing</summary>", ""]
+        lines += [*_table(others), "", "</details>"]
+    for difference in judgement.differences:
+        allowed = " (allowed)" if difference.allowed else ""
+        lines += ["", f"- differs{allowed}: {_cell(difference.words())}"]
+    lines += [line for note in judgement.notes for line in ("", f"- {_cell(note)}")]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[Row]) -> list[str]:
+    edge = reach(rows)
+    lines = [
+        "| | case | figure | base → candidate | change, 95 % interval | | why |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        drawn = f"`{forest(row, edge, 19)}`" if row.ratio is not None else ""
+        cells = [
+            f"{_SIGN[row.verdict]} {row.verdict}",
+            _cell(row.case),
+            _cell(row.name),
+            values(row).replace("->", "→"),
+            percent(row),
+            drawn,
+            _cell(row.reason),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    safe = printable(text, 600)
+    for char in "\\|<>`*_[]":
+        safe = safe.replace(char, f"\\{char}")
+    return safe

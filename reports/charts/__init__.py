@@ -1,0 +1,1 @@
+"""Charts: one file each, one question each, from a tidy table to a figure."""

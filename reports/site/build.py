@@ -1,0 +1,247 @@
+"""The site from the store: what changed since the last build is read again, the rest is kept.
+
+    pages/*.j2   words and their order
+    extract      a run as JSON
+    series       a case over its runs
+    curves       a case's history as a picture
+    feed         Atom, badges, sitemap
+
+The same store gives the same bytes. A state file holds size and time of each run's record, so that
+adding a run reads that run, the histories of its cases, and nothing else of the store.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.contracts import Site
+from harness.store.durable import write_durably
+from reports.site.extract import SCHEMA, dumped, extract
+from reports.site.feed import atom, badges, sitemap
+from reports.site.pages import Pages, templates_digest
+from reports.site.series import changes, rows_of
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+__all__ = ["StaticSite"]
+
+_STATE = ".site.json"
+_ALONE = 12
+"""So many runs are read in this process; more are worth starting others."""
+
+
+class StaticSite(Site):
+    """Pages of runs, cases with their history, backends and machines; data, feed, badges."""
+
+    summary: ClassVar[str] = "static pages of all runs, with history, comparison, data and feed"
+
+    def build(self, store: Store, folder: Path, *, url: str | None = None) -> int:
+        """Bring the folder up to date with the store; return how many runs were read."""
+        state = _State.read(folder, url)
+        sources = dict(_sources(store))
+        fresh = [name for name, stamp in sources.items() if state.runs.get(name) != stamp]
+        summaries = {r["id"]: r for r in _json(folder / "data" / "runs.json", [])}
+        gone = [name for name in {**state.runs, **summaries} if name not in sources]
+        touched = {s for name in (*fresh, *gone) for s in _cases_of(folder, name)}
+        for name in gone:
+            for file in (
+                folder / "data" / "runs" / f"{name}.json",
+                folder / "runs" / f"{name}.html",
+            ):
+                file.unlink(missing_ok=True)
+        read = _read_all([(str(store.root / "runs" / name), str(folder)) for name in fresh])
+        for name in gone:
+            summaries.pop(name, None)
+        histories: dict[str, list[dict[str, Any]]] = {}
+        about: dict[str, dict[str, Any]] = {}
+        for summary, cases in read:
+            summaries[summary["id"]] = summary
+            for case, row in cases:
+                histories.setdefault(case["slug"], []).append(row)
+                about[case["slug"]] = case
+        pages = Pages(folder, url)
+        stale = {*fresh, *gone}
+        for slug in sorted(touched | set(histories)):
+            _update_case(folder, pages, slug, stale, histories.get(slug, []), about.get(slug))
+        runs = sorted(
+            summaries.values(), key=lambda r: (r["created_at"] or "", r["id"]), reverse=True
+        )
+        _finish(folder, pages, runs, url)
+        _State(url, sources).write(folder)
+        return len(fresh)
+
+
+@dataclass
+class _State:
+    """What the folder was built from."""
+
+    url: str | None
+    runs: dict[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path, url: str | None) -> _State:
+        """Return the state of a folder; empty where other code or another address made it."""
+        said = _json(folder / _STATE, {})
+        same = said.get("made_by") == templates_digest() and said.get("url") == url
+        return cls(url, said["runs"]) if same and said.get("schema") == SCHEMA else cls(url)
+
+    def write(self, folder: Path) -> None:
+        document = {
+            "schema": SCHEMA,
+            "made_by": templates_digest(),
+            "url": self.url,
+            "runs": self.runs,
+        }
+        write_durably(folder / _STATE, dumped(document).encode())
+
+
+def _sources(store: Store) -> Iterator[tuple[str, list[int]]]:
+    """Yield every run folder with what tells whether its record changed."""
+    for name in store.ids():
+        try:
+            seen = (store.root / "runs" / name / "run.json").stat()
+        except OSError:
+            continue  # a folder that holds no run yet
+        yield name, [seen.st_size, seen.st_mtime_ns]
+
+
+def _cases_of(folder: Path, name: str) -> Iterable[str]:
+    document = _json(folder / "data" / "runs" / f"{name}.json", {})
+    return {case["slug"] for case in document.get("cases", [])}
+
+
+Read = tuple[dict[str, Any], list[tuple[dict[str, Any], dict[str, Any]]]]
+"""A run's line in the index, and a (case, row) per primary figure."""
+
+
+def _read_all(tasks: Sequence[tuple[str, str]]) -> list[Read]:
+    if len(tasks) <= _ALONE:
+        return [_read(task) for task in tasks]
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        return list(pool.map(_read, tasks, chunksize=8))
+
+
+_pages: dict[str, Pages] = {}
+
+
+def _read(task: tuple[str, str]) -> Read:
+    """Read one run, write its data and its page."""
+    source, target = task
+    folder = Path(target)
+    pages = _pages.setdefault(target, Pages(folder, None))
+    run = extract(source)
+    pages.write(f"data/runs/{run['id']}.json", dumped(run))
+    pages.run(run)
+    keep = (
+        "id",
+        "broken",
+        "suite",
+        "created_at",
+        "status",
+        "what",
+        "answers",
+        "tokens",
+        "machine",
+        "revision",
+        "marks",
+    )
+    summary = {name: run.get(name) for name in keep}
+    summary["cases"] = len(run["cases"])
+    summary["backends"] = sorted({case["backend"] for case in run["cases"]})
+    return summary, [(_about(case), row) for case, row in rows_of(run)]
+
+
+def _about(case: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: case[name] for name in ("id", "slug", "model", "backend", "scenario")}
+
+
+def _update_case(
+    folder: Path,
+    pages: Pages,
+    slug: str,
+    stale: set[str],
+    fresh: Sequence[dict[str, Any]],
+    about: dict[str, Any] | None,
+) -> None:
+    """Replace a case's rows of the runs that changed; a case without runs goes."""
+    file = folder / "data" / "cases" / f"{slug}.json"
+    known = _json(file, {"rows": []})
+    rows = [row for row in known["rows"] if row["run"] not in stale] + list(fresh)
+    if not rows:
+        file.unlink(missing_ok=True)
+        (folder / "cases" / f"{slug}.html").unlink(missing_ok=True)
+        return
+    rows.sort(
+        key=lambda row: (row["created_at"], row["run"], row.get("metric", ""), row.get("point", ""))
+    )
+    case = about or {name: known[name] for name in ("id", "slug", "model", "backend", "scenario")}
+    case = {"schema": SCHEMA, **case, "rows": rows}
+    pages.write(f"data/cases/{slug}.json", dumped(case))
+    pages.case(case, list(changes(case["id"], slug, rows)))
+
+
+def _finish(folder: Path, pages: Pages, runs: Sequence[Mapping[str, Any]], url: str | None) -> None:
+    """Write all that is made of every run at once."""
+    files = sorted((folder / "data" / "cases").glob("*.json"))
+    cases = [json.loads(file.read_bytes()) for file in files]
+    moved = [change for case in cases for change in changes(case["id"], case["slug"], case["rows"])]
+    moved.sort(key=lambda c: (c.after["created_at"], c.slug, c.metric, c.point), reverse=True)
+    pages.write("data/runs.json", dumped(list(runs)))
+    pages.index(runs, cases, moved)
+    pages.backends(runs, cases)
+    pages.machines(runs)
+    pages.compare(runs)
+    pages.write("feed.xml", atom(runs, moved, url))
+    for name, text in badges(cases, moved):
+        pages.write(f"badges/{name}.svg", text)
+    if url:
+        pages.write("sitemap.xml", sitemap(folder, url))
+    pages.write_bytes("data/history.parquet", _parquet(cases))
+    pages.static()
+
+
+def _parquet(cases: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return every primary figure of every run as a table; data/README.md names its columns."""
+    import pyarrow as pa
+
+    from harness.store.samples import parquet_bytes
+
+    names = (
+        "run", "created_at", "revision", "machine", "status", "metric", "point", "statistic",
+        "unit", "better", "value", "low", "high", "n", "processes",
+    )  # fmt: skip
+    numbers = {
+        "value": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "n": pa.int64(),
+        "processes": pa.int64(),
+    }
+    head = {
+        name: pa.array([c[name] for c in cases for _ in c["rows"]], pa.string())
+        for name in ("id", "model", "backend", "scenario")
+    }
+    body = {
+        name: pa.array(
+            [row.get(name) for c in cases for row in c["rows"]], numbers.get(name, pa.string())
+        )
+        for name in names
+    }
+    return parquet_bytes(pa.table({"case": head.pop("id"), **head, **body}))
+
+
+def _json(path: Path, missing: Any) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return missing

@@ -1,0 +1,122 @@
+"""Engines beside PyTorch keep their order of calls, say what they lack, and are caught cheating."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from harness.contracts import Backend
+from harness.errors import SessionError, UnavailableError
+from harness.model import ModelConfig, RopeScaling, open_model
+from harness.model.seeded import SeededModel
+from harness.plugins import find
+from harness.testing import examine
+from harness.testing.cheat import Cheat
+from harness.testing.cheats import OffByOneLayer, RowsSwapped, StaleCacheRow, WrongRotarySign
+
+ENGINES = {"onnx": "onnx", "openvino": "openvino", "transformers": "hf", "llamacpp": "llamacpp"}
+"""By backend, the extra it needs."""
+PROMPT = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]])
+LENGTHS = torch.tensor([5, 3])
+BIASED = SeededModel(
+    "biased",
+    ModelConfig(
+        vocab_size=300, hidden_size=48, intermediate_size=96, layers=2, heads=6, kv_heads=2,
+        head_dim=16, max_context=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True,
+        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32),
+    ),
+    seed=0,
+)  # fmt: skip
+"""Qwen2's biases, Llama 3's scaled rotation, and a head of its own, all in one."""
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Backend:
+    backend = find(Backend, request.param)
+    can = backend.availability("cpu")
+    if not can.ok:
+        pytest.skip(f"{can.reason}: {can.remedy}")
+    return backend
+
+
+# --- One truth ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cheat", [WrongRotarySign, StaleCacheRow, RowsSwapped, OffByOneLayer], ids=lambda c: c.name
+)
+def test_a_mistake_planted_in_an_engine_is_found(engine: Backend, cheat: type[Cheat]) -> None:
+    finding = examine(cheat.found_by, cheat(engine), engine.Options(threads=1))
+
+    assert not finding.ok
+    assert "standard deviations" in finding.detail  # found by its outputs, and not by breaking
+
+
+def test_an_engine_on_a_model_with_biases_and_scaled_rotation_is_right(engine: Backend) -> None:
+    finding = examine("tokens are correct", engine, engine.Options(threads=1), BIASED)
+
+    assert finding.ok, finding.detail
+
+
+# --- What it lacks, and misuse --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "extra"), ENGINES.items())
+def test_a_missing_extra_is_a_reason_with_the_command_that_helps(
+    monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+) -> None:
+    backend = find(Backend, name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    answer = backend.availability("cpu")
+
+    assert not answer.ok
+    assert "not installed" in (answer.reason or "")
+    assert f"pip install 'inference-harness[{extra}]'" in (answer.remedy or "")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_without_its_gpu_says_so_and_does_not_fall_back(name: str) -> None:
+    backend = find(Backend, name)
+    if backend.availability("cuda").ok:
+        pytest.skip("a CUDA device is here")
+
+    with pytest.raises(UnavailableError, match=f"{name}: "):
+        backend.load(open_model("tiny"), "cuda", backend.Options(device="cuda"))
+
+
+@pytest.mark.parametrize("module", ["onnx", "openvino", "hf", "llamacpp"])
+def test_importing_a_backend_imports_neither_torch_nor_its_engine(module: str) -> None:
+    heavy = ["torch", "onnx", "onnxruntime", "openvino", "transformers", "llama_cpp"]
+    code = f"import sys, backends.{module}; sys.exit(any(m in sys.modules for m in {heavy}))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_calls_out_of_order_are_errors(engine: Backend) -> None:
+    session = engine.load(open_model("tiny"), "cpu", engine.Options(threads=1))
+    with pytest.raises(SessionError, match="not prepared"):
+        session.prefill(PROMPT, LENGTHS)
+
+    session.prepare(2, 8)
+    with pytest.raises(SessionError, match="decode before prefill"):
+        session.decode()
+    with pytest.raises(SessionError, match=r"\[1, 5\] do not fit"):
+        session.prefill(PROMPT[:1], LENGTHS[:1])
+
+    session.close()
+    with pytest.raises(SessionError, match="closed"):
+        session.prepare(2, 8)
+
+
+def test_padding_may_be_no_token_at_all(engine: Backend) -> None:
+    session = engine.load(open_model("tiny"), "cpu", engine.Options(threads=1))
+    session.prepare(2, 8)
+
+    padded_with_zero = session.prefill(PROMPT, LENGTHS).tolist()
+    odd = PROMPT.masked_fill(torch.arange(5) >= LENGTHS[:, None], 10**9)
+
+    assert session.prefill(odd, LENGTHS).tolist() == padded_with_zero
+    session.close()
