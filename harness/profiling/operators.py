@@ -12,7 +12,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ __all__ = ["HOST_OPERATOR", "MARK", "Call", "calls_of", "joined", "rows"]
 MARK = "harness::"
 """Prefix of the annotation around a profiled call."""
 HOST_OPERATOR = "(host)"
+_WORTH_A_LOOK_US = 20.0
+"""Shorter gaps between operators are ordinary dispatch, whose is the caller's."""
 _PYTHON = re.compile(r"^(?P<file>.+)\((?P<line>\d+)\): (?P<name>.+)$")
-_NOT_USERS = ("torch/", "<frozen", "contextlib.py", "harness/profiling/", "importlib")
+_HERE = str(Path(__file__).parent)
+_NOT_USERS = ("torch/", "<frozen", "contextlib.py", "harness/profiling/", "importlib", _HERE)
+"""How the names of files begin that are nobody's code to explain; PyTorch cuts `sys.path` off."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Op:
     function: str = ""
     inner: tuple[str, ...] = ()
     """Names of the operators that it called and that called none in turn."""
+    before: str = ""
+    """Function that most of the time before it was spent in, where one can be told."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,13 @@ def calls_of(events: Iterable[Any], mark: str) -> list[Call]:
 def _call(event: Any) -> Call:
     ops: list[Op] = []
     start = at = event.time_range.start
+    functions = list(_functions(event))
     for child, function in _outermost(event, ""):
         begin, end = child.time_range.start, child.time_range.end
-        gap = max(0.0, begin - at) * 1e3
-        ops.append(Op(child.name, gap, (end - begin) * 1e3, function, tuple(_leaves(child))))
+        gap = max(0.0, begin - at)
+        before = _longest(functions, at, begin) if gap > _WORTH_A_LOOK_US else ""
+        inner = tuple(_leaves(child))
+        ops.append(Op(child.name, gap * 1e3, (end - begin) * 1e3, function, inner, before))
         at = end
     stop = event.time_range.end
     return Call((stop - start) * 1e3, tuple(ops), max(0.0, stop - at) * 1e3)
@@ -80,6 +89,23 @@ def _outermost(event: Any, function: str) -> Iterator[tuple[Any, str]]:
             yield child, function
 
 
+def _functions(event: Any) -> Iterator[tuple[float, float, str]]:
+    """Yield start, end and name of every call of a user's function beneath an event."""
+    for child in event.cpu_children:
+        python = _PYTHON.match(child.name)
+        name = _function(python) if python else None
+        if name:
+            yield child.time_range.start, child.time_range.end, name
+        yield from _functions(child)
+
+
+def _longest(functions: Sequence[tuple[float, float, str]], start: float, end: float) -> str:
+    """Return the function that began and ended between two operators, if it took most of that."""
+    within = [(e - s, name) for s, e, name in functions if s >= start and e <= end]
+    took, name = max(within, default=(0.0, ""))
+    return name if took > 0.5 * (end - start) else ""
+
+
 def _leaves(event: Any) -> Iterator[str]:
     if not event.cpu_children:
         yield event.name
@@ -89,7 +115,7 @@ def _leaves(event: Any) -> Iterator[str]:
 
 def _function(match: re.Match[str]) -> str | None:
     file = match["file"]
-    if any(part in file for part in _NOT_USERS):
+    if file.startswith(_NOT_USERS):
         return None
     return f"{short(file)}:{match['name']}"
 
@@ -110,16 +136,15 @@ def joined(timed: Sequence[Call], seen: Sequence[Call]) -> tuple[list[Call], str
     names = [op.name for op in seen[-1].ops]
     if any([op.name for op in call.ops] != names for call in (*timed, *seen)):
         return list(seen), "operators differ from call to call: times include the stack's cost"
-    functions = [op.function for op in seen[-1].ops]
     return [
         Call(
             call.ns,
             tuple(
-                Op(op.name, op.gap_ns, op.ns, function, op.inner)
-                for op, function in zip(call.ops, functions, strict=True)
+                replace(op, function=known.function, before=known.before)
+                for op, known in zip(call.ops, seen[-1].ops, strict=True)
             ),
             call.tail_ns,
-            functions[-1] if functions else "",
+            seen[-1].ops[-1].function if names else "",
         )
         for call in timed
     ], None
@@ -136,8 +161,8 @@ def rows(calls: Sequence[Call]) -> list[Row]:
         for op in call.ops:
             ns[op.name, op.function] += op.ns
             count[op.name, op.function] += 1
-            ns[HOST_OPERATOR, op.function] += op.gap_ns
-            count[HOST_OPERATOR, op.function] += 1
+            ns[HOST_OPERATOR, op.before or op.function] += op.gap_ns
+            count[HOST_OPERATOR, op.before or op.function] += 1
         ns[HOST_OPERATOR, call.tail_function] += call.tail_ns
     n = max(1, len(calls))
     made = [
