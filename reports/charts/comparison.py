@@ -117,7 +117,8 @@ class ComparisonChart(Chart):
 def _judged(runs: Sequence[Run], cand: Run) -> Iterator[tuple[Seen, Row]]:
     """Yield each figure that decides, judged by the gate, with the case it is of."""
     from harness.gate.evidence import evidence_of
-    from harness.gate.judge import Rules, judge
+    from harness.gate.judge import judge
+    from harness.gate.rules import Rules
 
     cases = {one.case.id: one for one in seen(runs) if one.run is cand}
     spec = GateSpec.model_validate(cand.record.suite_resolved.get("gate") or {})
