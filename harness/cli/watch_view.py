@@ -38,6 +38,8 @@ class LiveView:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.print()
 
     def show(self, beside: Beside, rolling: Rolling) -> None:
         """Take new readings in and draw."""
@@ -57,8 +59,13 @@ def view(header: Header, rolling: Rolling, missed: int = 0) -> RenderableType:
         sorted(rolling.shown(), key=lambda row: row.quantity.device),
         key=lambda row: row.quantity.device,
     )
-    for device, rows in by_device:
-        parts += [Text(printable(device or "machine"), style="bold cyan"), _table(list(rows))]
+    for device, found in by_device:
+        rows, name = list(found), printable(device or "machine")
+        reasons_here = {row.reason for row in rows}
+        if len(reasons_here) == 1 and None not in reasons_here:
+            parts.append(Text(f"{name}: {printable(reasons_here.pop())}", style="dim"))
+            continue
+        parts += [Text(name, style="bold cyan"), _table(rows)]
         if not device and (cores := rolling.cores()):
             parts.append(Text(f"  {'cores':{_NAME}}{sparkline(cores, 0, 1)}"))
     reasons: dict[str, list[str]] = {}
