@@ -106,10 +106,11 @@ def _windows(record: RoundRecord) -> Iterator[tuple[PhaseRecord, int, int, int]]
 def _rows(frame: pd.DataFrame) -> list[Row]:
     """Return what was read together as rows, in order of time."""
     found: dict[tuple[int, int], dict[str, Reading]] = {}
-    columns = (frame[name] for name in ("time_ns", "call_ns", "quantity", "value", "reason"))
-    for time_ns, call_ns, name, value, reason in zip(*columns, strict=True):
+    names = ("time_ns", "call_ns", "quantity", "value", "reason")
+    columns = (*(frame[name] for name in names), frame["value"].notna())
+    for time_ns, call_ns, name, value, reason, known in zip(*columns, strict=True):
         here = found.setdefault((int(time_ns), int(call_ns)), {})
-        here[str(name)] = Reading(value=value) if value == value else Reading.absent(str(reason))
+        here[str(name)] = Reading(value=value) if known else Reading.absent(str(reason))
     return [
         Row((time_ns - call_ns / 2) / 1e9, (time_ns + call_ns / 2) / 1e9, values)
         for (time_ns, call_ns), values in sorted(found.items())

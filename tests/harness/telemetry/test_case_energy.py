@@ -80,6 +80,14 @@ def test_a_sum_of_which_one_round_is_blind_is_absent() -> None:
     assert "before the phase's end" in str(energy.joules.reason)
 
 
+def test_readings_that_are_absent_are_passed_over_with_their_reason() -> None:
+    rows = _readings(0, 10, 100, 13)
+    lost = [{**row, "value": None, "reason": "the GPU is lost"} for row in rows]
+    frame = pd.DataFrame(lost).astype({"value": "Float64"})  # as the store gives them: NA, not NaN
+    (energy,) = case_energy(_case(_round(0, 10)), frame, None)
+    assert "the GPU is lost" in str(energy.joules.reason)
+
+
 def test_a_machine_without_power_sensors_has_no_energy() -> None:
     frame = pd.DataFrame(_readings(0, 10, 100, 13)).assign(quantity="busy_s")
     assert case_energy(_case(_round(0, 10)), frame, None) == []
