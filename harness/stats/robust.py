@@ -75,7 +75,7 @@ def _biweight(x: Array) -> tuple[Array, Array]:
     n = x.shape[-1]
     centre = np.median(x, axis=-1, keepdims=True)
     reach = _REACH * np.median(np.abs(x - centre), axis=-1, keepdims=True)
-    usable = reach > 0
+    usable = reach > 1e-9 * np.abs(x - centre).max(axis=-1, keepdims=True)
     reach = np.where(usable, reach, 1.0)
     for _ in range(_STEPS):
         weight = np.clip(1 - ((x - centre) / reach) ** 2, 0, None) ** 2

@@ -199,7 +199,7 @@ def test_a_pair_without_samples_is_left_out_and_named() -> None:
     assert "1 pair left out" in found.reason
 
 
-def test_a_machine_that_switches_states_hides_a_change_from_a_mean_but_not_from_the_gate() -> None:
+def test_a_change_is_found_although_every_fourth_pair_straddles_a_switch() -> None:
     random = np.random.default_rng(4)
     base, cand = sides(4, 30, 0.08)
     straddling = random.permutation(30)[:8]
@@ -207,7 +207,6 @@ def test_a_machine_that_switches_states_hides_a_change_from_a_mean_but_not_from_
         (base if k % 2 else cand)[pair] *= 1.24
 
     assert compare(base, cand).verdict == "regression"
-    assert compare(base, cand, paired=False).verdict == "inconclusive"
 
 
 def test_the_rule_needs_a_margin_and_a_level() -> None:
