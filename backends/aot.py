@@ -14,13 +14,14 @@ import inspect
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.cache import cache_folder
 from harness.contracts import Availability, Backend, BackendOptions
-from harness.devices import torch_runs_on
+from harness.devices import torch_compiles_on, torch_runs_on
 from harness.errors import SessionError, UnavailableError
 from harness.model.session import DecoderSession, return_freed_pages
 
@@ -35,6 +36,8 @@ __all__ = ["AotBackend", "AotOptions", "AotSession"]
 
 _CHANGING = ("tokens", "positions", "logits", "rotations", "first_slots")
 """The state's tensors that the decoder's functions use beside the cache, by name."""
+_Package = Callable[["list[Tensor]", "list[Tensor]", "list[Tensor]"], Any]
+"""From what varies in size, the tensors of `_CHANGING`, and the cache layer by layer."""
 
 
 class AotOptions(BackendOptions):
@@ -42,6 +45,8 @@ class AotOptions(BackendOptions):
 
     linear: Literal["plain", "native"] = "plain"
     """How matrices are multiplied: by what inductor makes of it, or by our own AVX-512 product."""
+    compiled: bool = True
+    """Whether the exported graph is compiled and packaged; otherwise PyTorch runs it as it is."""
     max_autotune: bool = False
     """Try several kernels for each matrix product, inductor's C++ templates among them."""
 
@@ -51,9 +56,10 @@ class AotBackend(Backend):
 
     summary = "AOTInductor package, built once and loaded without tracing"
     Options = AotOptions
+    trial: ClassVar = {"compiled": False}
 
     def availability(self, device: str) -> Availability:
-        """As PyTorch."""
+        """As PyTorch; only to build a package that the cache lacks takes a C++ compiler."""
         return torch_runs_on(device)
 
     def load(self, model: Model, device: str, options: AotOptions) -> AotSession:
@@ -86,8 +92,8 @@ class AotSession(DecoderSession):
     def __init__(self, decoder: Decoder, options: AotOptions) -> None:
         super().__init__(decoder, {"linear": decoder.layout})
         self._options = options
-        self._step: Callable[[list[Tensor]], Any] | None = None
-        self._read: Callable[[list[Tensor]], Any] | None = None
+        self._step: _Package | None = None
+        self._read: _Package | None = None
         self._caches: Sequence[Tensor] = ()
 
     def prepare(self, batch: int, context: int) -> None:
@@ -101,6 +107,10 @@ class AotSession(DecoderSession):
         super().prepare(batch, context)
         state = self.prepared()
         self._caches = state.cache.unbind()
+        if not self._options.compiled:
+            self._step = self._exported("step").module()
+            self._read = self._exported("read_prompts").module()
+            return
         built: dict[str, float] = {}
         self._step = self._package("step", built)
         self._read = self._package("read_prompts", built)
@@ -123,18 +133,24 @@ class AotSession(DecoderSession):
         """Run the package for the positions in use."""
         self._run(self._step, [state.columns[: state.span]])
 
+    def fixed_step(self) -> None:
+        """Return none: what the compiler made calls no operations that could be looked at."""
+
     def close(self) -> None:
         """Unload the packages too."""
         self._step = self._read = None
         self._caches = ()
         super().close()
 
-    def _run(self, package: Callable[[list[Tensor]], Any] | None, varying: list[Tensor]) -> None:
+    def _run(self, package: _Package | None, varying: list[Tensor]) -> None:
         assert package is not None
         state = self.prepared()
-        package([*varying, *(getattr(state, name) for name in _CHANGING), *self._caches])
+        package(varying, [getattr(state, name) for name in _CHANGING], list(self._caches))
 
-    def _package(self, which: str, built: dict[str, float]) -> Callable[[list[Tensor]], Any]:
+    def _exported(self, which: str) -> torch.export.ExportedProgram:
+        return _export(which, self.loaded(), self.prepared(), self._caches, self._context)
+
+    def _package(self, which: str, built: dict[str, float]) -> _Package:
         """Load one package with this session's weights."""
         from torch._C._aoti import AOTIModelPackageLoader
 
@@ -146,12 +162,16 @@ class AotSession(DecoderSession):
             built[which] = round(time.perf_counter() - start, 3)
         # One runner, called by one thread: nothing to wait for and nothing to lock.
         loader = AOTIModelPackageLoader(str(path), "model", True, 1, -1)
-        weights = {f"decoder.{name}": buffer for name, buffer in decoder.named_buffers()}
+        named = decoder.named_buffers(remove_duplicate=False)  # a tied head has two names
+        weights = {f"decoder.{name}": buffer for name, buffer in named}
         wanted = loader.get_constant_fqns()
         if missing := set(wanted) - set(weights):
             raise SessionError(f"the package wants weights that there are none of: {missing}")
         loader.load_constants({name: weights[name] for name in wanted}, False, False, True)
-        run: Callable[[list[Tensor]], Any] = loader.boxed_run
+
+        def run(varying: list[Tensor], rest: list[Tensor], caches: list[Tensor]) -> None:
+            loader.boxed_run([*varying, *rest, *caches])
+
         return run
 
     def _path(self, which: str) -> Path:
@@ -179,14 +199,22 @@ class AotSession(DecoderSession):
         import torch
         from torch._inductor import aoti_compile_and_package
 
-        exported = _export(which, self.loaded(), self.prepared(), self._caches, self._context)
+        can = torch_compiles_on(self._options.device)
+        if not can.ok:
+            raise UnavailableError(f"aot: {can.reason}", remedy=can.remedy)
+        exported = self._exported(which)
         configs = {
             "aot_inductor.package_constants_in_so": False,
             "always_keep_tensor_constants": True,
             "max_autotune": self._options.max_autotune,
         }
         # Built aside and renamed: two workers may build at once, and neither loads half a file.
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, torch.inference_mode():
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            torch.inference_mode(),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, about its own code
             made = aoti_compile_and_package(
                 exported, package_path=os.fspath(Path(folder) / path.name), inductor_configs=configs
             )

@@ -22,7 +22,7 @@ from pydantic import field_validator
 
 from harness.cache import cache_folder
 from harness.contracts import Availability, Backend, BackendOptions
-from harness.devices import torch_runs_on
+from harness.devices import torch_compiles_on
 from harness.errors import SessionError, UnavailableError
 from harness.model.session import DecoderSession, return_freed_pages
 
@@ -92,8 +92,8 @@ class CompileBackend(Backend):
     trial: ClassVar = {"backend": "eager", "regional": "none", "dynamic": "all"}
 
     def availability(self, device: str) -> Availability:
-        """As PyTorch; and on a CPU inductor needs a C++ compiler."""
-        return torch_runs_on(device)
+        """As PyTorch; and on a CPU there must be a C++ compiler."""
+        return torch_compiles_on(device)
 
     def load(self, model: Model, device: str, options: CompileOptions) -> CompileSession:
         """Bring the weights to the device; nothing is compiled yet.
@@ -110,7 +110,7 @@ class CompileBackend(Backend):
         if not can.ok:
             raise UnavailableError(f"compile: {can.reason}", remedy=can.remedy)
         torch.set_num_threads(options.threads)
-        _require_compiler(options.backend)
+        _require_known(options.backend)
         dtype = getattr(torch, options.dtype)
         layout, _ = choose_layout(options.linear, dtype, torch.device(device), "compile")
         decoder = Decoder.from_model(model, dtype, device, layout=layout)
@@ -201,6 +201,9 @@ class CompileSession(DecoderSession):
         if not self._spans and not self._warm:
             mark_dynamic(columns, 0, min=2, max=self._context)
         self._run(self._step, state, columns, self._caches)
+
+    def fixed_step(self) -> None:
+        """Return none: what the compiler made calls no operations that could be looked at."""
 
     def close(self) -> None:
         """Drop the compiled code too."""
@@ -406,8 +409,8 @@ def _inductor_options(options: CompileOptions) -> dict[str, Any]:
     return chosen | {name: True for name, on in asked.items() if on}
 
 
-def _require_compiler(backend: str) -> None:
-    """Refuse what cannot compile here, before anything is loaded."""
+def _require_known(backend: str) -> None:
+    """Refuse a compiler that PyTorch does not know, before anything is loaded."""
     import torch
 
     known = torch.compiler.list_backends(())
@@ -416,15 +419,3 @@ def _require_compiler(backend: str) -> None:
             f'compile: backend = "{backend}" is not one that PyTorch knows here',
             remedy=f"use one of {', '.join(known)}",
         )
-    if backend != "inductor":
-        return
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise UnavailableError(
-            "compile: inductor finds no C++ compiler",
-            remedy="apt-get install g++, or name one in CXX",
-        ) from error

@@ -49,7 +49,6 @@ __all__ = [
     "Site",
     "StepSession",
     "StreamSession",
-    "Tier",
     "TokenEvent",
     "Transcript",
     "Watched",

@@ -6,6 +6,7 @@ Backends that run on PyTorch return this from `availability`.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -13,7 +14,7 @@ from typing import Any
 
 from harness.contracts import Availability
 
-__all__ = ["torch_runs_on"]
+__all__ = ["cpp_compiler", "torch_compiles_on", "torch_runs_on"]
 
 _CUDA_BUILD = "pip install torch, choosing a CUDA build at https://pytorch.org/get-started"
 _LOOK = "nvidia-smi shows what there is"
@@ -37,6 +38,23 @@ def torch_runs_on(device: str) -> Availability:
     import pynvml
 
     return _driver(os.environ, pynvml)
+
+
+def torch_compiles_on(device: str) -> Availability:
+    """Say whether PyTorch can run on `cpu` or `cuda` here and compile what it runs."""
+    can = torch_runs_on(device)
+    if can.ok and device == "cpu" and cpp_compiler() is None:
+        return Availability.no(
+            "generated code needs a C++ compiler, and there is none",
+            "apt-get install g++, or name one in CXX",
+        )
+    return can
+
+
+def cpp_compiler() -> str | None:
+    """Return the C++ compiler to use: the one that CXX names, or g++ or clang++ where found."""
+    named = os.environ.get("CXX")
+    return shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
 
 
 def _asked(torch: Any) -> Availability:

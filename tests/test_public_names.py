@@ -26,7 +26,6 @@ PUBLIC = {
         "Site",
         "StepSession",
         "StreamSession",
-        "Tier",
         "TokenEvent",
         "Transcript",
         "Watched",

@@ -19,12 +19,14 @@ from harness.cli.bisect import bisect
 from harness.cli.check_plugin import check_plugin
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
+from harness.cli.explain import explain
 from harness.cli.export import export
 from harness.cli.gate import gate
 from harness.cli.generate import generate
 from harness.cli.history import history
 from harness.cli.importing import importing
 from harness.cli.listing import listing
+from harness.cli.profile import profile
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.selftest import selftest
@@ -43,7 +45,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (run, show, report, site, compare, gate, ab, bisect, history, selftest, watch):
+for verb in (
+    run,
+    show,
+    report,
+    site,
+    compare,
+    gate,
+    ab,
+    bisect,
+    history,
+    selftest,
+    profile,
+    explain,
+    watch,
+):
     app.command()(verb)
 app.command("import")(importing)
 app.command()(export)

@@ -16,7 +16,10 @@ __all__ = ["site"]
 
 def site(
     store: Annotated[
-        Path, typer.Argument(metavar="[STORE]", help="The store whose runs are shown.")
+        Path,
+        typer.Argument(
+            metavar="[STORE]", help="The store whose runs are shown.", envvar="HARNESS_STORE"
+        ),
     ] = Path(DEFAULT_ROOT),
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to bring up to date.")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.spec import RunSpec
 
-__all__ = ["Case", "DuetTask", "PlanTask", "ReferenceTask", "Task"]
+__all__ = ["Case", "DuetTask", "PlanTask", "ProfileTask", "ReferenceTask", "Task"]
 
 
 class Case(BaseModel):
@@ -106,4 +106,21 @@ class ReferenceTask(_Task):
     dtype: str
     """Precision of the sessions to check."""
     threads: int
+    output: Path
+
+
+class ProfileTask(_Task):
+    """Profile one case at one point and store what was seen; no figure is taken from it."""
+
+    case: Case
+    round: int
+    point: str
+    """Label of the point."""
+    kinds: list[str]
+    """Of profilers inside the worker: `torch`."""
+    sampled_seconds: float = 0
+    """How long to go on for a profiler that looks from outside."""
+    seed: int
+    reference: Path
+    positions: int
     output: Path

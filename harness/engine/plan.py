@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
-from harness.contracts import Backend, Options, Point, Scenario
+from harness.contracts import Backend, Options, Point, Sampler, Scenario
 from harness.engine.case import Case
 from harness.errors import InputError, PluginError, SpecError, did_you_mean
 from harness.metrics import Metric
 from harness.model import Model, open_model
-from harness.plugins import Broken, find, load_all
+from harness.plugins import Broken, find, load_all, names
 from harness.spec import BackendSpec, ModelSpec, ScenarioSpec, Source, Suite, spec_error
 
 __all__ = ["Plan", "make_plan"]
@@ -106,10 +106,24 @@ def make_plan(
         suite = suite.model_copy(update={"model": [ModelSpec(name=m) for m in models]})
     suite = _chosen(suite, "backend", backends)
     suite = _chosen(suite, "scenario", scenarios)
+    _samplers_exist(suite, source)
     builder = _Builder(suite, source)
     for triple in _triples(suite, source):
         builder.add(*triple)
     return builder.plan()
+
+
+def _samplers_exist(suite: Suite, source: Source) -> None:
+    """Refuse a sampler that nobody registered; one that does not work here is only absent."""
+    known = names(Sampler)
+    for name in suite.telemetry.samplers or ():
+        if name not in known:
+            raise SpecError(
+                f'no sampler is called "{name}"',
+                where=source.at(("telemetry", "samplers")),
+                expected=f"one of {', '.join(known)}",
+                remedy=did_you_mean(name, known).rstrip() or None,
+            )
 
 
 def _chosen(suite: Suite, kind: Kind, wanted: Sequence[str]) -> Suite:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.engine.case import PlanTask, ReferenceTask, Task
+from harness.engine.case import PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import (
     BlockDone,
@@ -93,7 +93,7 @@ def worker_environment(
 
 
 def run_worker(
-    task: Task | ReferenceTask | PlanTask,
+    task: Task | ReferenceTask | PlanTask | ProfileTask,
     task_file: Path,
     log: Path,
     *,

@@ -79,16 +79,19 @@ class Watching:
         self._beside: Beside | None = None
         self._idle: tuple[list[Call | Missed], tuple[int, int]] | None = None
         self._heard: list[tuple[PhaseStarted, int]] = []
-        self._started_ns = 0
         self.record: SamplerProcess | None = None
 
     def __enter__(self) -> Self:
         if not self._spec.enabled:
             return self
-        self._folder.mkdir(exist_ok=True)
-        number = len(list(self._folder.glob("*.jsonl")))
-        readings = self._folder / f"{number}.jsonl"
-        self._beside = Beside(self._task, readings, readings.with_suffix(".log"))
+        try:
+            self._folder.mkdir(exist_ok=True)
+            number = len(list(self._folder.glob("*.jsonl")))
+            readings = self._folder / f"{number}.jsonl"
+            self._beside = Beside(self._task, readings, readings.with_suffix(".log"))
+        except OSError as error:
+            self.record = SamplerProcess(hz=self._spec.hz, problem=f"did not start: {error}")
+            return self
         self.record = _record(self._beside, self._task)
         self._watch_idle()
         return self
@@ -142,7 +145,6 @@ class Watching:
     def begin(self) -> None:
         """Begin a visit: what was read before belongs to none."""
         self._heard.clear()
-        self._started_ns = now_ns()
         if self._beside is not None:
             self._beside.mark()
             self._beside.take()

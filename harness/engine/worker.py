@@ -36,7 +36,7 @@ from harness.contracts import (
     StreamSession,
     Transcript,
 )
-from harness.engine.case import DuetTask, PlanTask, ReferenceTask, Task
+from harness.engine.case import DuetTask, PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, Speaker
 from harness.errors import HarnessError, UnavailableError
@@ -70,7 +70,7 @@ def main() -> None:
     speaker = Speaker(given.events, given.answers)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    task = TypeAdapter(Task | DuetTask | ReferenceTask | PlanTask).validate_json(text)
+    task = TypeAdapter(Task | DuetTask | ReferenceTask | PlanTask | ProfileTask).validate_json(text)
     if task.cache is not None:
         os.environ[CACHE_VARIABLE] = str(task.cache)
     by_hand = given.answers is None
@@ -78,6 +78,8 @@ def main() -> None:
         _end_with(task.parent_pid)
     if isinstance(task, ReferenceTask):
         sys.exit(_reference(task, speaker))
+    if isinstance(task, ProfileTask):
+        sys.exit(_profile(task, speaker))
     if isinstance(task, PlanTask):
         sys.exit(_plan(task, speaker))
     sys.exit(_CaseWorker(task, speaker).run())
@@ -103,6 +105,19 @@ def _reference(task: ReferenceTask, speaker: Speaker) -> int:
     except Exception as error:  # noqa: BLE001 - a worker has one way to fail: to say so
         traceback.print_exc()
         speaker.say(Failed(phase="reference", reason=_one_line(error)))
+        return 1
+    return 0
+
+
+def _profile(task: ProfileTask, speaker: Speaker) -> int:
+    from harness.engine.profiled import profile_case
+    from harness.store.durable import write_durably
+
+    try:
+        write_durably(task.output, profile_case(task, speaker).model_dump_json().encode())
+    except Exception as error:  # noqa: BLE001 - whatever a backend raises is the profile's reason
+        traceback.print_exc()
+        speaker.say(Failed(phase="profile", reason=_one_line(error)))
         return 1
     return 0
 

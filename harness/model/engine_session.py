@@ -7,15 +7,13 @@ plugins import this when they are listed. It must not know which engine it drive
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.contracts import StepSession
 from harness.errors import SessionError
+from harness.model.session import return_freed_pages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,9 +144,7 @@ class EngineSession(StepSession):
             self._tokens = self._logits = None
             self.release()
             self.unload()
-        gc.collect()
-        with contextlib.suppress(OSError, AttributeError):  # another C library has no malloc_trim
-            ctypes.CDLL(None).malloc_trim(0)
+        return_freed_pages()
 
     def facts(self) -> Mapping[str, Any]:
         """Say what was chosen."""

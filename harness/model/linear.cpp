@@ -32,10 +32,7 @@ constexpr int64_t kStepBytes = 4;       // of each output's weights, and of each
 constexpr int kRows = 12;               // of a tile: 24 sums, 2 weights and 1 input in registers
 constexpr int64_t kSteps = 256;         // 32 KiB of a panel: they stay in the first cache
 constexpr int64_t kBlock = 20 * kRows;  // rows whose sums are kept from one block of steps to the next
-#ifndef AHEAD
-#define AHEAD 2048
-#endif
-constexpr int64_t kAhead = AHEAD;        // bytes between what is read and what is fetched
+constexpr int64_t kAhead = 2048;        // bytes between what is read and what is fetched
 constexpr int64_t kGrain = 32 * 1024;   // bytes of weight that make it worth waking a thread
 
 struct Float32 {
@@ -186,6 +183,7 @@ void multiply(const Tensor& x, int64_t rows, int64_t inputs, const Tensor& weigh
 Tensor linear(const Tensor& given, const Tensor& weight, std::optional<Tensor> bias, int64_t outputs) {
   const Tensor x = given.is_contiguous() ? given : torch::stable::contiguous(given);
   const auto shape = x.sizes();
+  STD_TORCH_CHECK(weight.is_contiguous(), "the weight is not packed");
   const int64_t inputs = x.size(-1), rows = x.numel() / inputs;
   std::vector<int64_t> sizes(shape.begin(), shape.end());
   sizes.back() = outputs;

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from harness.cache import cache_folder
+from harness.devices import cpp_compiler
 from harness.errors import UnavailableError
 
 __all__ = ["linear", "pack", "use", "why_not_native"]
@@ -44,7 +43,7 @@ def why_not_native(dtype: torch.dtype, device: torch.device) -> str | None:
     missing = [name for name in ("avx512_f", "avx512_bw", "avx512_bf16") if not can.get(name)]
     if missing:
         return f"this CPU has no {' and no '.join(missing)}"
-    if _compiler() is None:
+    if cpp_compiler() is None:
         return "it needs a C++ compiler, and there is none (apt-get install g++, or name it in CXX)"
     return None
 
@@ -60,7 +59,7 @@ def pack(weight: Tensor) -> Tensor:
     padded = weight.new_zeros(panels * _PANEL, steps * width)
     padded[:outputs, :inputs] = weight
     by_panel = padded.view(panels, _PANEL, steps, width).permute(0, 2, 1, 3)
-    return by_panel.reshape(panels, steps, _PANEL * width)
+    return by_panel.reshape(panels, steps, _PANEL * width).contiguous()  # may be a view still
 
 
 def linear(x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
@@ -85,7 +84,7 @@ def use() -> None:
 
 
 def _built() -> Path:
-    compiler = _compiler()
+    compiler = cpp_compiler()
     assert compiler is not None, "why_not_native says so"
     root = Path(torch.__file__).parent
     command = [compiler, *_FLAGS, f"-DTORCH_TARGET_VERSION={_FIRST_STABLE}"]
@@ -109,11 +108,6 @@ def _built() -> Path:
             )
         made.replace(library)
     return library
-
-
-def _compiler() -> str | None:
-    named = os.environ.get("CXX")
-    return shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
 
 
 def _version(compiler: str) -> str:

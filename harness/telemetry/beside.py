@@ -48,25 +48,25 @@ class Beside:
         self._marks = 0
         self._answers = b""
         self._unread = b""
-        commands_out, self._commands = os.pipe()
-        self._answers_out, answers = os.pipe()
-        command = [
-            *(sys.executable, "-P", "-m", "harness.telemetry.process", task.model_dump_json()),
-            *("--commands", str(commands_out), "--answers", str(answers)),
-        ]
+        self._log = log
         with readings.open("wb") as out, log.open("wb") as err:
+            commands_out, self._commands = os.pipe()
+            self._answers_out, answers = os.pipe()
+            descriptors = (out.fileno(), commands_out, answers)
+            names = ("--readings", "--commands", "--answers")
+            flags = [f"{name}={fd}" for name, fd in zip(names, descriptors, strict=True)]
             self._process = subprocess.Popen(
-                [*command, "--readings", str(out.fileno())],
+                [sys.executable, "-P", "-m", "harness.telemetry.process",
+                 task.model_dump_json(), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=err,
-                pass_fds=(commands_out, answers, out.fileno()),
+                pass_fds=descriptors,
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,  # Ctrl-C is the harness's to handle
-            )
+            )  # fmt: skip
         os.close(commands_out)
         os.close(answers)
-        self._log = log
         self._readings = readings.open("rb")
         self._wait_for(b"ready", _START_S)
         self._taken = self._read()

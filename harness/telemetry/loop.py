@@ -63,6 +63,13 @@ class Beat:
         self.missed += late
         return Tick(due_ns, late, slow)
 
+    def pass_over(self, now_ns: int) -> int:
+        """Give up the ticks that came due while another was read; return how many."""
+        passed = max(0, (now_ns - self.next_ns) // self._period_ns + 1)
+        self.next_ns += passed * self._period_ns
+        self.missed += passed
+        return passed
+
 
 @dataclass
 class Opened:
@@ -125,13 +132,20 @@ class Loop:
     def tick(self) -> None:
         """Read what is due."""
         tick = self._beat.arrive(self._clock())
-        if tick.missed:
-            period_ns = self._beat.period_ns
-            first_ns = tick.due_ns - tick.missed * period_ns
-            self._pending.append(missed_line(first_ns, tick.due_ns - period_ns, tick.missed))
+        self._note_missed(tick.missed, tick.due_ns)
         self._read("fast", tick.due_ns)
         if tick.slow:
             self._read("slow", tick.due_ns)
+        # Sensors slower than the rate must not keep a core busy: some time is left to others.
+        if passed := self._beat.pass_over(self._clock()):
+            self._note_missed(passed, self._beat.next_ns)
+
+    def _note_missed(self, ticks: int, before_ns: int) -> None:
+        """Write down ticks that nobody read, the last of them a period before `before_ns`."""
+        if ticks:
+            period_ns = self._beat.period_ns
+            first_ns, last_ns = before_ns - ticks * period_ns, before_ns - period_ns
+            self._pending.append(missed_line(first_ns, last_ns, ticks))
 
     def boundary(self) -> None:
         """Read everything: a phase begins or ends."""

@@ -18,7 +18,9 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -112,7 +114,7 @@ class _Process:
         except BrokenPipeError:
             return
         for opened in self._opened:
-            opened.sampler.close()
+            _guarded(opened.sampler.close)
         used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         footer = Footer(time.monotonic_ns(), why, beat.ticks, beat.missed, used)
         self._write(loop.lines() + footer.line())
@@ -190,8 +192,9 @@ class _Process:
     def _obey(self, command: bytes, loop: Loop) -> None:
         name, _, argument = command.partition(b" ")
         if name == b"follow":
+            pid = int(argument) if argument else None
             for opened in self._opened:
-                opened.sampler.follow(int(argument) if argument else None)
+                _guarded(partial(opened.sampler.follow, pid))
         loop.boundary()
         if name == b"mark":
             self._write(loop.lines())
@@ -205,6 +208,14 @@ class _Process:
         left = memoryview(lines)
         while left:
             left = left[os.write(self._readings, left) :]
+
+
+def _guarded(call: Callable[[], None]) -> None:
+    """Call a third party's code; what it raises goes to the log and harms no other sampler."""
+    try:
+        call()
+    except Exception:  # noqa: BLE001 - whatever it is
+        traceback.print_exc()
 
 
 def _add(path: Path) -> None:

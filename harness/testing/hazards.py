@@ -77,6 +77,7 @@ class Hazardous(Backend):
 
         from harness.model.decoder import Decoder
 
+        torch.set_num_threads(options.threads)
         dtype = getattr(torch, options.dtype)
         return HazardousSession(Decoder.from_model(model, dtype, device), self)
 

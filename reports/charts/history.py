@@ -32,7 +32,8 @@ class HistoryChart(Chart):
     measured: ClassVar[str] = (
         "The headline of each primary metric in every run that has the case, oldest first, one "
         "step per run whatever the time between. Bars are the 95 % intervals of the runs; they do "
-        "not hold what changes on a machine from one day to the next. The line across is the first "
+        "not hold what changes on a machine from one day to the next. Upright lines: a new level "
+        "begins (PELT, confirmed by permutations; six runs at least). The line across is the first "
         "run's figure."
     )
     columns: ClassVar[Mapping[str, str]] = {
@@ -46,6 +47,7 @@ class HistoryChart(Chart):
         "value": "the figure",
         "low": "lower end of the 95 % interval",
         "high": "upper end",
+        "changed": "whether a new level begins with this run",
         "n": "samples",
         "processes": "fresh processes",
     }
@@ -70,7 +72,7 @@ class HistoryChart(Chart):
                         "unit": line.metric.unit,
                     }
                     series.setdefault((one.case.id, line.metric.name, line.point), []).append(row)
-        kept = [rows for rows in series.values() if len(rows) > 2]
+        kept = [_with_changes(rows) for rows in series.values() if len(rows) > 2]
         return frame([row for rows in kept for row in rows], self.columns)
 
     def title(self, data: pd.DataFrame) -> str:
@@ -102,6 +104,9 @@ class HistoryChart(Chart):
                     for r in rows
                 ]
                 curve(each, rows, "at", theme, words)
+                for r in rows:
+                    if r["changed"]:
+                        each.axvline(r["at"], color=theme.bad, lw=1.2, ls=(0, (3, 2)))
                 each.axhline(
                     rows[0]["value"],
                     color=theme.style(rows[0]["series"]).color,
@@ -119,6 +124,13 @@ class HistoryChart(Chart):
         legend(axes[0], theme, dotted="first run")
         theme.note(figure, f"bars: 95 % intervals; {samples_words(data)}")
         return figure
+
+
+def _with_changes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from harness.stats import change_points
+
+    begins = {point.index for point in change_points([row["value"] for row in rows])}
+    return [row | {"changed": place in begins} for place, row in enumerate(rows)]
 
 
 def _ends_of(data: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:

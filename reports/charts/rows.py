@@ -51,12 +51,12 @@ def dot_rows(axes: Axes, rows: Sequence[DotRow], theme: Theme) -> None:
     y = 0.0
     for heading, group in groupby(rows, key=lambda row: row.heading):
         if heading:
-            axes.annotate(
-                heading, xy=(0, y), xycoords=("axes fraction", "data"), xytext=(2, 0),
-                textcoords="offset points", fontsize=8, fontweight="bold", va="center",
-                color=theme.soft, zorder=4,
+            words = axes.annotate(
+                heading, xy=(0.01, y), xycoords=("figure fraction", "data"), fontsize=8,
+                fontweight="bold", va="center", color=theme.soft, zorder=4, annotation_clip=False,
                 bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
+            words.set_in_layout(False)
             y += 1
         for row in group:
             _draw(axes, row, y, theme)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Column", "Table", "as_json", "dumped", "table_of"]
 
-_HIDDEN = {"run", "run_id", "case", "series", "backend", "phase_order", "kind"}
+_HIDDEN = {"run", "run_id", "case", "series", "backend", "kind"}
 _IN_UNIT = {"value", "low", "high", "base_value"}
 _SHARES = {"mbu", "share", "top1"}
 _RATIOS = {"times_better", "times_low", "times_high", "ratio"}

@@ -279,11 +279,11 @@ class FallsBack(CudaGraphsSession):
         with contextlib.suppress(KeyError):
             super()._use(rows)
 
-    def step(self, decoder: Decoder, state: State) -> None:
+    def step(self, state: State) -> None:
         if self._graph:
-            super().step(decoder, state)
+            super().step(state)
         else:
-            DecoderSession.step(self, decoder, state)
+            DecoderSession.step(self, state)
 
 
 class NoCapture(TapeRuntime):

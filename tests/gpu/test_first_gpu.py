@@ -1,17 +1,12 @@
-"""What to look at on the first GPU, in this order; the numbers are those of the checklist.
+"""CUDA graphs on the first GPU, in this order; the numbers are those of the checklist.
 
     pytest tests/gpu -n 0 -s
 
-`-s` shows the figures that docs/verified.md wants. Point 7, what a sampler costs, is with the
-samplers' own tests.
+`-s` shows the figures that docs/verified.md wants. Points 1 to 3 and 7, NVML and what a sampler
+costs, are in the files beside this one.
 """
 
-import itertools
-import os
 import re
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,27 +23,14 @@ from harness.model import open_model
 from harness.model.session import DecoderSession
 from harness.plugins import find, names
 
-pytestmark = pytest.mark.gpu
-if not (can := torch_runs_on("cuda")).ok:
-    pytest.skip(f"needs an NVIDIA GPU: {can.reason}", allow_module_level=True)
-
 BUCKETS = (1, 2, 4, 8)
 
 
-@pytest.fixture(scope="module")
-def nvml() -> Iterator[Any]:
-    import pynvml
-
-    pynvml.nvmlInit()
-    yield pynvml
-    pynvml.nvmlShutdown()
-
-
-@pytest.fixture(scope="module")
-def handle(nvml: Any) -> Any:
-    """The GPU that torch calls 0, by its UUID: numbers may differ."""
-    uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-    return nvml.nvmlDeviceGetHandleByUUID(uuid)
+@pytest.fixture(autouse=True)
+def torch_uses_it() -> None:
+    """A GPU is here, or `conftest` would have skipped; a PyTorch without CUDA may be, too."""
+    if not (can := torch_runs_on("cuda")).ok:
+        pytest.skip(f"torch cannot use the GPU: {can.reason}")
 
 
 @pytest.fixture
@@ -71,74 +53,6 @@ def start(session: StepSession, rows: int) -> list[int]:
     lengths = torch.tensor([6 - row % 3 for row in range(rows)])
     session.reset()
     return session.prefill(tokens, lengths).tolist()
-
-
-# --- 1 to 3: what NVML says -----------------------------------------------------------------------
-
-
-def smi(query: str, uuid: str) -> str:
-    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "-i", uuid]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def test_01_nvml_reads_what_nvidia_smi_shows(nvml: Any, handle: Any) -> None:
-    uuid = nvml.nvmlDeviceGetUUID(handle)
-
-    assert smi("name", uuid) == nvml.nvmlDeviceGetName(handle)
-    assert smi("driver_version", uuid) == nvml.nvmlSystemGetDriverVersion()
-    total_mib = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
-    assert float(smi("memory.total", uuid)) == pytest.approx(total_mib, rel=0.02)
-    celsius = nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
-    assert float(smi("temperature.gpu", uuid)) == pytest.approx(celsius, abs=5)
-    clock = nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)
-    assert float(smi("clocks.max.sm", uuid)) == clock
-
-
-@pytest.mark.parametrize("sensor", ["energy", "power", "utilization"])
-def test_02_a_sensor_is_renewed_within_a_second(nvml: Any, handle: Any, sensor: str) -> None:
-    read = {
-        "energy": lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle),
-        "power": lambda: nvml.nvmlDeviceGetPowerUsage(handle),
-        "utilization": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
-    }[sensor]
-    try:
-        last = read()
-    except nvml.NVMLError_NotSupported:
-        pytest.skip(f"this GPU has no {sensor} sensor")
-    work = torch.randn(2048, 2048, device="cuda")
-    changes = []
-    until = time.monotonic() + 4
-    while (now := time.monotonic()) < until:
-        if int(now * 2) % 2:  # busy and idle by turns, so that each sensor has to move
-            work @ work
-            torch.cuda.synchronize()
-        if (value := read()) != last:
-            changes.append(now)
-            last = value
-    gaps = [after - before for before, after in itertools.pairwise(changes)]
-    assert gaps, f"{sensor} did not change in 4 s of changing load"
-    print(f"{sensor}: renewed every {statistics.median(gaps) * 1e3:.1f} ms (median)")
-    assert statistics.median(gaps) < 1
-
-
-@pytest.mark.parametrize("spelling", ["index", "uuid"])
-def test_03_a_torch_device_is_found_by_uuid_whatever_is_visible(nvml: Any, spelling: str) -> None:
-    last = nvml.nvmlDeviceGetCount() - 1
-    uuid = nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(last))
-    code = "import torch; print(f'GPU-{torch.cuda.get_device_properties(0).uuid}')"
-    visible = {"index": str(last), "uuid": uuid}[spelling]
-    # CUDA numbers by speed unless told; NVML always by bus.
-    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
-
-    seen = subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        env={**os.environ, **order},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert seen.stdout.strip() == uuid
 
 
 # --- 4 to 6: CUDA graphs --------------------------------------------------------------------------

@@ -126,6 +126,21 @@ def test_any_file_name_gives_the_suite_a_name(tmp_path: Path, stem: str) -> None
         ),
         (
             "itl_ms = 0.05",
+            "itl_ms = 0.05\n[telemetry]\nhz = 0",
+            "mine.toml:26: telemetry.hz: 0; expected greater than or equal to 1",
+        ),
+        (
+            "itl_ms = 0.05",
+            'itl_ms = 0.05\n[telemetry]\non_disturbance = "drop"',
+            "mine.toml:26: telemetry.on_disturbance: 'drop'; expected 'flag', 'discard' or 'retry'",
+        ),
+        (
+            "itl_ms = 0.05",
+            "itl_ms = 0.05\n[telemetry]\nsampler = []",
+            "mine.toml:26: telemetry.sampler: unknown key; expected one of enabled, hz, ",
+        ),
+        (
+            "itl_ms = 0.05",
             "itl_ms = 3",
             "mine.toml:24: gate.margins.itl_ms: 3; expected less than 1",
         ),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.contracts import Backend, StepSession
 from harness.errors import UnavailableError
+from harness.model import Model, open_model
 from harness.plugins import find
 from harness.testing.capture.hazard import Hazard, distinct
 from harness.testing.capture.pretended import Request, look_at_a_pretended_gpu
@@ -54,8 +55,9 @@ def check_capture(
     Raises:
         UnavailableError: where a backend has no step that could be captured.
     """
-    given = options or {}
-    here = [_look_here(name, given, model) for name in names]
+    given = {"threads": 1, **(options or {})}  # nothing is timed, and two steps are compared
+    opened = open_model(model)
+    here = [_look_here(name, given, opened) for name in names]
     request = Request(
         backends=list(names), options=given, model=model, plugin_files=list(plugin_files)
     )
@@ -72,16 +74,14 @@ def check_capture(
     return reports
 
 
-def _look_here(name: str, options: dict[str, Any], model: str) -> tuple[int, list[Hazard]]:
+def _look_here(name: str, options: dict[str, Any], model: Model) -> tuple[int, list[Hazard]]:
     """Take the looks at a CPU; return how many operations there are, and what was found."""
-    from harness.model import open_model
     from harness.testing.capture.operations import look_at_operations
     from harness.testing.capture.replayed import look_at_replays
 
     backend = find(Backend, name)
-    session = backend.load_uncaptured(
-        open_model(model), "cpu", backend.Options.model_validate({**options, "device": "cpu"})
-    )
+    chosen = backend.Options.model_validate({**options, "device": "cpu"})
+    session = backend.load_uncaptured(model, "cpu", chosen)
     try:
         session.prepare(BATCH, CONTEXT)
         step = session.fixed_step() if isinstance(session, StepSession) else None

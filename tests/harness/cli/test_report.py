@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.cli.report import write_report
-from harness.errors import PluginError, StoreError
+from harness.errors import InputError, PluginError, StoreError
 from harness.store import Run, Store
 
 Command = Callable[..., Any]
@@ -85,3 +85,21 @@ def test_a_users_own_report_is_loaded_from_its_file(
 def test_an_empty_store_is_bad_input(store: Store, harness: Command) -> None:
     with pytest.raises(StoreError, match="holds no run"):
         harness("report")
+
+
+def test_compare_puts_the_base_first(keep: Keep, harness: Command, tmp_path: Path) -> None:
+    keep("20261124-041502-default-3f2a")
+    keep("20261125-041502-default-3f2b")
+
+    harness("report", "latest", "--compare", "latest~1", "--format", "csv", "-o", "both.csv")
+
+    lines = (tmp_path / "both.csv").read_text().splitlines()
+    assert lines[1].startswith("20261124")
+    assert lines[-1].startswith("20261125")
+
+
+def test_a_run_held_to_itself_is_bad_input(keep: Keep, harness: Command) -> None:
+    keep()
+
+    with pytest.raises(InputError, match="names one run twice"):
+        harness("report", "latest", "--compare", "latest")

@@ -137,3 +137,11 @@ def test_wrong_input_gets_one_line_that_points_to_it(
     assert "\n" not in line
     for part in parts:
         assert part in line, line
+
+
+def test_a_sampler_that_nobody_registered_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        _plan(tmp_path, BASE + '[telemetry]\nsamplers = ["hots"]\n')
+
+    assert 'suite.toml:11: telemetry.samplers: no sampler is called "hots"' in str(caught.value)
+    assert 'did you mean "host"' in str(caught.value)

@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import linear
 
-from harness.model.linear import Layout, Linear, why_not_packed
+from harness.errors import UnavailableError
+from harness.model.linear import Layout, Linear, choose_layout, why_not_packed
 from harness.model.native import why_not_native
 
 CPU = torch.device("cpu")
+AVX512 = ("avx512_f", "avx512_bw", "avx512_bf16")
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 LAYOUTS: list[tuple[Layout, torch.dtype]] = [
     *(("plain", dtype) for dtype in DTYPES[:2]),
@@ -71,3 +73,28 @@ def test_a_packed_layer_keeps_no_plain_copy_of_its_weight() -> None:
     assert layer.weight.is_mkldnn
     assert not list(layer.buffers())
     assert layer.weight_bytes == 64 * 32 * 4
+
+
+def test_without_a_compiler_the_native_product_cannot_be_had_and_says_what_would_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(AVX512, True))
+
+    with pytest.raises(UnavailableError, match="apt-get install g") as caught:
+        choose_layout("native", torch.float32, CPU, "eager")
+
+    assert str(caught.value).startswith('eager: linear = "native": it needs a C++ compiler')
+
+
+def test_a_cpu_without_the_instructions_has_no_native_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+
+    assert why_not_native(torch.float32, CPU) == "this CPU has no avx512_bw and no avx512_bf16"
+
+
+def test_native_is_for_two_precisions_and_the_cpu() -> None:
+    assert "not float16" in str(why_not_native(torch.float16, CPU))
+    assert "not cuda" in str(why_not_native(torch.float32, torch.device("cuda")))

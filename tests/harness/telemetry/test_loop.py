@@ -91,6 +91,22 @@ def test_a_missed_spell_is_written_with_its_ends() -> None:
     assert (beat.ticks, beat.missed) == (2, 3)
 
 
+def test_ticks_that_come_due_while_one_is_read_are_missed_not_made_up_for() -> None:
+    sampling, beat, clock, thermometer = loop()
+    read = thermometer.read
+
+    def takes_50_ms(tier: str) -> Mapping[tuple[str, str], Reading]:
+        clock.now_ns += 50 * MS
+        return read(tier)
+
+    thermometer.read = takes_50_ms  # type: ignore[method-assign]
+    sampling.tick()
+
+    # fast and slow took 100 ms: the ticks at 20, 40, 60, 80 and 100 ms are gone
+    assert (beat.ticks, beat.missed, beat.next_ns) == (1, 5, 120 * MS)
+    assert b'{"missed": [20000000, 100000000, 5]}' in sampling.lines()
+
+
 def test_the_slow_tier_is_read_once_a_second() -> None:
     sampling, _, clock, _ = loop(hz=10)
     for tick in range(30):

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from harness import plugins
 from harness.contracts import Availability, Backend, BackendOptions
 from harness.errors import UnavailableError
 from harness.plugins import add_file
@@ -39,15 +41,37 @@ class Harmless(Hazardous):
 """
 
 
+CPU_ONLY = """
+from harness.testing.hazards import Hazardous
+
+
+class CpuOnly(Hazardous):
+    name, summary = "cpu-only", "for a test"
+
+    def disturb(self, session, state):
+        pass
+
+    def load(self, model, device, options):
+        if device != "cpu":
+            raise OSError("libcpu knows no other device")
+        return super().load(model, device, options)
+"""
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaptureReport]:
     """All looks at all backends: one process pretends for all of them."""
-    harmless = tmp_path_factory.mktemp("plugins") / "harmless.py"
-    harmless.write_text(HARMLESS)
-    files = [FILE, harmless]
-    for file in files:
-        add_file(file)
-    found = check_capture([*OURS, "harmless", *HAZARDOUS], plugin_files=files)
+    folder = tmp_path_factory.mktemp("plugins")
+    files = [FILE, folder / "harmless.py", folder / "cpu_only.py"]
+    for file, text in zip(files[1:], (HARMLESS, CPU_ONLY), strict=True):
+        file.write_text(text)
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "_from_files", {})  # other tests ask which backends there are
+        for file in files:
+            add_file(file)
+        found = check_capture([*OURS, "harmless", "cpu-only", *HAZARDOUS], plugin_files=files)
+    torch.set_num_threads(threads)
     return {report.backend: report for report in found}
 
 
@@ -111,23 +135,9 @@ def test_a_backend_without_a_step_to_capture_is_one_clear_line(
 
 
 def test_a_backend_that_cannot_be_loaded_on_the_pretended_gpu_is_not_called_safe(
-    tmp_path: Path,
+    reports: dict[str, CaptureReport],
 ) -> None:
-    file = tmp_path / "cpu_only.py"
-    file.write_text(
-        "from harness.testing.hazards import Hazardous\n"
-        "class CpuOnly(Hazardous):\n"
-        "    name, summary = 'cpu-only', 'for a test'\n"
-        "    def disturb(self, session, state):\n"
-        "        pass\n"
-        "    def load(self, model, device, options):\n"
-        "        if device != 'cpu':\n"
-        "            raise OSError('libcpu knows no other device')\n"
-        "        return super().load(model, device, options)\n"
-    )
-    add_file(file)
-
-    (report,) = check_capture(["cpu-only"], plugin_files=[file])
+    report = reports["cpu-only"]
 
     assert report.hazards == []
     assert "libcpu knows no other device" in report.not_looked["pretended"]

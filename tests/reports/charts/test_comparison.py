@@ -1,92 +1,74 @@
+import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.charts import chart
-from harness.reading import Reading
+from harness.gate.evidence import evidence_of
+from harness.gate.judge import Rules, judge
 from harness.store import Run
-from harness.testing.runs import example_record, scaled_record
-from reports.charts.comparison import verdict
+from harness.testing.runs import scaled_record
 
 
-class Shown:
-    """A run that is only a record."""
+class Moved:
+    """The sample as another run: every figure and sample times a factor."""
 
-    problems: list[str] = []  # noqa: RUF012
-
-    def __init__(self, **update: object) -> None:
-        self.record = example_record(run_id=str(update.pop("run_id", "a"))).model_copy(
-            update=update
-        )
-
-
-def moved(factor: float, run_id: str = "b") -> Shown:
-    run = Shown(run_id=run_id)
-    run.record = scaled_record(run.record, factor)
-    return run
+    def __init__(self, run: Run, factor: float) -> None:
+        self.record = scaled_record(run.record, factor)
+        self.record.id = "20261130-000000-default-0000"
+        frame = run.samples
+        self.samples = frame.assign(value=frame["value"] * factor)
 
 
-@pytest.mark.parametrize(
-    ("ratio", "low", "high", "expected"),
-    [
-        (1.10, 1.05, 1.15, "regression"),
-        (0.90, 0.85, 0.95, "improvement"),
-        (1.00, 0.98, 1.02, "pass"),
-        (1.02, 1.01, 1.04, "inconclusive"),
-        (1.10, 0.95, 1.25, "inconclusive"),
-    ],
-)
-def test_the_verdict_follows_the_rule_of_the_gate(
-    ratio: float, low: float, high: float, expected: str
-) -> None:
-    reading = Reading(value=ratio, low=low, high=high)
-
-    assert verdict(reading, "lower", 0.03, exact=False) == expected
+def compared(sample: Run, factor: float = 1.0, **changes: object) -> pd.DataFrame:
+    other = Moved(sample, factor)
+    for name, value in changes.items():
+        for case in other.record.cases:
+            setattr(case, name, value)
+    return chart("comparison").data([sample, other])  # type: ignore[list-item] # read like a run
 
 
-@given(st.floats(0.5, 2), st.floats(1.0001, 1.3))
-def test_a_metric_that_goes_the_other_way_mirrors_the_verdict(ratio: float, wide: float) -> None:
-    reading = Reading(value=ratio, low=ratio / wide, high=ratio * wide)
-    mirror = {"regression": "improvement", "improvement": "regression"}
+def test_the_verdicts_are_those_of_the_gate(sample: Run) -> None:
+    other = Moved(sample, 2.0)
 
-    lower = verdict(reading, "lower", 0.03, exact=False)
-    assert verdict(reading, "higher", 0.03, exact=False) == mirror.get(lower, lower)
+    judged = judge(evidence_of(sample), evidence_of(other), Rules(margin=0.03))  # type: ignore[arg-type]
+    data = chart("comparison").data([sample, other])  # type: ignore[list-item]
 
-
-def test_exact_quantities_are_compared_as_they_are() -> None:
-    exact = Reading(value=1.04, no_interval="exact")
-
-    assert verdict(exact, "lower", 0.03, exact=True) == "regression"
-    assert verdict(exact, "lower", 0.03, exact=False) == "inconclusive"
+    rows = {(r.case, r.metric, r.point): r.verdict for r in judged.rows if r.primary}
+    assert len(data) == 8
+    for row in data.to_dict("records"):
+        assert row["verdict"] == rows[row["case"], row["metric"], row["point"]]
 
 
-def test_a_run_that_got_slower_is_named_with_its_metric() -> None:
-    data = chart("comparison").data([Shown(), moved(1.2)])  # type: ignore[list-item]
+def test_memory_that_doubled_is_named_as_a_regression(sample: Run) -> None:
+    data = compared(sample, 2.0)
 
-    itl = data[data["metric"] == "itl_ms"]
-    assert set(itl["verdict"]) == {"regression"}
-    assert itl["ratio"].tolist() == pytest.approx([1.2, 1.2])
+    peak = data[data["metric"] == "peak_bytes"]
+    assert set(peak["verdict"]) == {"regression"}
+    assert peak["ratio"].tolist() == pytest.approx([2.0, 2.0])
     assert "is worse" in chart("comparison").title(data)
 
 
-def test_other_weights_are_incomparable() -> None:
-    other = moved(1.2)
-    for case in other.record.cases:
-        case.model_digest = "another"
+def test_the_same_figures_are_no_regression(sample: Run) -> None:
+    data = compared(sample)
 
-    data = chart("comparison").data([Shown(), other])  # type: ignore[list-item]
+    assert "regression" not in set(data["verdict"])
+    assert chart("comparison").title(data).startswith("No regression: ")
+
+
+def test_other_weights_are_incomparable_and_still_drawn(sample: Run) -> None:
+    data = compared(sample, 1.2, model_digest="another")
 
     assert set(data["verdict"]) == {"incomparable"}
-    assert set(data["reason"]) == {"the weights differ"}
+    assert data["reason"].str.len().gt(0).all()
+    figure = chart("comparison").figure(data)
+    assert "incomparable" in " ".join(text.get_text() for text in figure.axes[0].texts)
 
 
-def test_another_machine_is_incomparable_and_said_which_fact_differs() -> None:
-    other = moved(1.0)
-    other.record.environment = {**other.record.environment, "cpu": {"model": "another"}}
+def test_the_band_is_the_margin_of_the_suite(sample: Run) -> None:
+    figure = chart("comparison").figure(compared(sample, 1.1))
 
-    data = chart("comparison").data([Shown(), other])  # type: ignore[list-item]
-
-    assert data["reason"].str.contains("cpu.model").all()
+    (band, *_) = figure.axes[0].patches
+    assert band.get_x() == pytest.approx(0.97)
+    assert band.get_width() == pytest.approx(0.06)
 
 
 def test_a_single_run_has_nothing_to_compare(sample: Run) -> None:

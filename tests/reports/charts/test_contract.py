@@ -21,7 +21,8 @@ class Altered:
     """The sample under another id and day, its figures moved by a factor."""
 
     def __init__(self, run: Run, day: int, factor: float) -> None:
-        self.path, self.samples, self.problems = run.path, run.samples, []
+        self.path, self.problems = run.path, []
+        self.samples = run.samples.assign(value=run.samples["value"] * factor)
         self.telemetry = run.telemetry
         self.record = scaled_record(run.record, factor)
         self.record.id = f"202611{day}-000000-default-0000"
@@ -29,9 +30,9 @@ class Altered:
 
 
 @pytest.fixture(scope="module")
-def tables(sample: Run) -> dict[str, pd.DataFrame]:
+def tables(sample: Run, watched: Run) -> dict[str, pd.DataFrame]:
     """Every chart's table over as many runs as it needs."""
-    runs = [sample, Altered(sample, 25, 1.1), Altered(sample, 26, 0.9)]
+    runs = [watched, Altered(sample, 25, 1.1), Altered(sample, 26, 0.9)]
     count = {name: 3 if name in THREE else 2 if name in TWO else 1 for name in ALL}
     return {name: chart(name).data(runs[: count[name]]) for name in ALL}  # type: ignore[arg-type]
 
@@ -58,8 +59,7 @@ def test_a_run_without_cases_gives_an_empty_table_with_all_columns(name: str) ->
 def test_the_table_has_the_columns_that_are_documented(
     name: str, tables: dict[str, pd.DataFrame]
 ) -> None:
-    _need(tables[name])
-
+    assert not tables[name].empty
     assert list(tables[name].columns) == list(chart(name).columns)
     assert all(meaning for meaning in chart(name).columns.values())
 
@@ -68,9 +68,9 @@ def test_the_table_has_the_columns_that_are_documented(
 def test_title_and_alternative_text_name_what_is_compared(
     name: str, tables: dict[str, pd.DataFrame]
 ) -> None:
-    data = _need(tables[name])
+    data = tables[name]
 
-    assert "eager" in chart(name).title(data) + chart(name).alt(data)
+    assert name == "telemetry" or "eager" in chart(name).title(data) + chart(name).alt(data)
     assert "nan" not in (chart(name).title(data) + chart(name).alt(data)).lower()
 
 
@@ -79,7 +79,7 @@ def test_title_and_alternative_text_name_what_is_compared(
 def test_as_svg_it_is_well_formed_safe_and_says_how_many_samples(
     name: str, tables: dict[str, pd.DataFrame], theme: object
 ) -> None:
-    data = _need(tables[name])
+    data = tables[name]
     figure = chart(name).figure(data, theme, titled=False)  # type: ignore[arg-type]
 
     root = ET.fromstring(svg(figure, prefix=name, label="words", colors=LIGHT.names))
@@ -94,7 +94,7 @@ def test_as_svg_it_is_well_formed_safe_and_says_how_many_samples(
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_same_table_gives_the_same_bytes(name: str, tables: dict[str, pd.DataFrame]) -> None:
-    data = _need(tables[name])
+    data = tables[name]
 
     def drawn() -> str:
         return svg(chart(name).figure(data), prefix="x", label="x")
@@ -106,7 +106,7 @@ def test_the_same_table_gives_the_same_bytes(name: str, tables: dict[str, pd.Dat
 def test_themes_differ_in_their_page_and_grey_has_no_colour(
     name: str, tables: dict[str, pd.DataFrame]
 ) -> None:
-    data = _need(tables[name])
+    data = tables[name]
     pictures = [_image(name, data, theme) for theme in (LIGHT, DARK, GREY)]
 
     assert pictures[0].getpixel((2, 2)) == (255, 255, 255)
@@ -119,9 +119,3 @@ def test_themes_differ_in_their_page_and_grey_has_no_colour(
 def _image(name: str, data: pd.DataFrame, theme: object) -> Image.Image:
     figure = chart(name).figure(data, theme)  # type: ignore[arg-type]
     return Image.open(io.BytesIO(png(figure, dpi=72))).convert("RGB")
-
-
-def _need(data: pd.DataFrame) -> pd.DataFrame:
-    if data.empty:
-        pytest.skip("the sample has no data for it")
-    return data

@@ -21,20 +21,19 @@ TOLERANCE = 12.0
 """Of 255; a missing series of a chart gives 15 and more."""
 
 
-def picture(name: str, run: Run, *, narrow: bool) -> Image.Image | None:
-    data = chart(name).data([run])
-    if data.empty:
-        return None
-    figure = chart(name).figure(data, LIGHT.narrowed() if narrow else LIGHT)
+ELSEWHERE = {"comparison", "history", "telemetry", "energy"}
+"""Need more than the sample has; test_contract draws them."""
+
+
+def picture(name: str, run: Run, *, narrow: bool) -> Image.Image:
+    figure = chart(name).figure(chart(name).data([run]), LIGHT.narrowed() if narrow else LIGHT)
     return Image.open(io.BytesIO(png(figure, dpi=60))).convert("RGB")
 
 
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
-@pytest.mark.parametrize("name", list(charts()))
+@pytest.mark.parametrize("name", [name for name in charts() if name not in ELSEWHERE])
 def test_it_looks_as_it_did(name: str, narrow: bool, sample: Run) -> None:
     drawn = picture(name, sample, narrow=narrow)
-    if drawn is None:
-        pytest.skip("the sample has no data for it")
     file = HERE / f"{name}{'-narrow' if narrow else ''}.png"
     if os.environ.get("HARNESS_GOLDEN"):
         HERE.mkdir(exist_ok=True)

@@ -11,6 +11,7 @@ import pytest
 
 from harness.store import Store
 from harness.testing.runs import example_record
+from reports.site import build
 from reports.site.build import StaticSite
 
 Add = Callable[..., object]
@@ -66,6 +67,20 @@ def test_the_same_store_gives_the_same_bytes_whether_built_at_once_or_run_by_run
     StaticSite().build(store, whole)
 
     assert contents(grown) == contents(whole)
+
+
+@pytest.mark.slow
+def test_many_runs_are_read_by_several_processes_into_the_same_bytes(
+    store: Store, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(1)
+    add(2, factor=1.1)
+    StaticSite().build(store, tmp_path / "alone")
+
+    monkeypatch.setattr(build, "_ALONE", 0)
+    StaticSite().build(store, tmp_path / "together")
+
+    assert contents(tmp_path / "alone") == contents(tmp_path / "together")
 
 
 def test_nothing_is_read_again_where_nothing_changed(

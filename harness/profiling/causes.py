@@ -1,0 +1,134 @@
+"""From rows that changed to what a senior engineer would say: causes, the largest first.
+
+Rows of one function belong together: a loop written into it shows as more calls of several
+operators and as more of the host's time. Settings that differ (threads, packages) come before rows
+when what changed is what they would change: each call slower, none more of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.profiling.difference import Change, PhaseChange
+from harness.profiling.families import HOST
+from harness.profiling.operators import HOST_OPERATOR
+
+__all__ = ["Cause", "causes", "sentence"]
+
+_SETTINGS = ("threads", "torch", "linear", "sdpa", "dtype")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing that explains a share of a phase's change."""
+
+    words: str
+    """`aten::copy_ called from cache.py:41 (bump), new: 30 calls per token`."""
+    share: float
+    """Of the phase's change."""
+    ns: float
+    """Per call of the phase."""
+    changes: tuple[Change, ...]
+
+    @property
+    def where(self) -> str:
+        """File and line of its largest row, empty for a setting."""
+        return _place(self.changes[0]) if self.changes else ""
+
+
+def causes(
+    change: PhaseChange,
+    base: Mapping[str, Any] | None = None,
+    cand: Mapping[str, Any] | None = None,
+) -> list[Cause]:
+    """Return what explains a phase's change; empty where nothing does surely.
+
+    Args:
+        change: The phase's difference.
+        base: Facts of base's worker (threads, graph breaks, …) and versions of packages.
+        cand: Likewise of the candidate.
+    """
+    settings = _differing(base or {}, cand or {})
+    steady = [c for c in change.explained if _same_calls(c)]
+    found: list[Cause] = []
+    rest = list(change.explained)
+    if settings and steady:
+        ns = sum(c.ns for c in steady)
+        found.append(
+            Cause(
+                words=f"{', '.join(settings)}: the same calls, each slower",
+                share=ns / change.change_ns,
+                ns=ns,
+                changes=tuple(steady),
+            )
+        )
+        rest = [c for c in rest if c not in steady]
+    for group in _by_function(rest):
+        ns = sum(c.ns for c in group)
+        found.append(Cause(_words(group), ns / change.change_ns, ns, tuple(group)))
+    return sorted(found, key=lambda cause: -abs(cause.ns))
+
+
+def sentence(change: PhaseChange, found: Sequence[Cause]) -> str:
+    """Return the first sentence: how much, and the largest part of why."""
+    percent = (change.ratio - 1) * 100
+    text = (
+        f"{change.phase} {percent:+.1f} % "
+        f"[{(change.low - 1) * 100:+.1f}, {(change.high - 1) * 100:+.1f}]"
+    )
+    if not change.is_sure:
+        return f"{text}: no change is shown, so no cause is named"
+    if not found:
+        return f"{text}: no operator or function changed surely; more rounds may show it"
+    top = found[0]
+    more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+    left = f"; {change.unexplained:.0%} unexplained" if abs(change.unexplained) >= 0.1 else ""
+    return f"{text}: {min(top.share, 9.99):.0%} of it in {top.words}{more}{left}"
+
+
+def _by_function(changes: Sequence[Change]) -> list[list[Change]]:
+    grouped: dict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        grouped[change.function or change.operator].append(change)
+    return [sorted(group, key=lambda c: -abs(c.ns)) for group in grouped.values()]
+
+
+def _words(group: Sequence[Change]) -> str:
+    # Operators say more than the host's time around them, unless that is nearly all there is.
+    whole = sum(c.ns for c in group)
+    operators = [c for c in group if c.family != HOST]
+    top = operators[0] if operators and operators[0].ns > 0.2 * whole else group[0]
+    place = _place(top)
+    if top.operator == HOST_OPERATOR:
+        return f"the host's own time (Python, dispatch) in {place}"
+    what = f"{top.operator} called from {place}" if place else top.operator
+    before, after = top.calls
+    if top.is_new:
+        return f"{what}, new: {after:g} calls"
+    if not _same_calls(top):
+        return f"{what}: {before:g} calls became {after:g}"
+    old, new = top.dtypes
+    if old != new:
+        return f"{what}: {old} became {new}"
+    return f"{what}: the same {after:g} calls, each slower"
+
+
+def _place(change: Change) -> str:
+    file, _, function = change.function.rpartition(":")
+    if not file:
+        return ""
+    at = f"{file}:{change.line}" if change.line else file
+    return f"{at} ({function})"
+
+
+def _same_calls(change: Change) -> bool:
+    before, after = change.calls
+    return abs(after - before) < 0.01 * max(before, after)
+
+
+def _differing(base: Mapping[str, Any], cand: Mapping[str, Any]) -> list[str]:
+    keys = sorted(k for k in base.keys() & cand.keys() if k in _SETTINGS or k.startswith("package"))
+    return [f"{k} {base[k]} → {cand[k]}" for k in keys if base[k] != cand[k]]

@@ -1,0 +1,178 @@
+"""A session whose calls are profiled, each iteration in another way, and nothing else changed.
+
+    plain     a clock around each call: what the profiler's own slow-down is measured against
+    timed     torch.profiler, no stack
+    stacked   torch.profiler with Python's stack
+    lines     a dispatch mode that looks at the stack
+
+A scenario drives it like any other session, so that what is profiled is what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.contracts import StepSession
+from harness.profiling.operators import MARK, Call, calls_of, joined, rows
+from harness.profiling.record import Phase, PhaseProfile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Pass", "ProfiledSession"]
+
+Pass = Literal["plain", "timed", "stacked", "lines", "none"]
+
+_SKIPPED = 2
+"""Decode calls of an iteration before the window: the first ones after a prompt are cold."""
+_WINDOW = 8
+"""Decode calls in a window: enough for a mean, few enough that events stay small."""
+
+
+class ProfiledSession(StepSession):
+    """Passes every call on; what `current` says decides how it is watched."""
+
+    def __init__(self, session: StepSession, clock: Callable[[], int]) -> None:
+        self._session = session
+        self._clock = clock
+        self.current: Pass = "none"
+        self._decoded = 0
+        self._window: Any = None
+        self._plain: dict[Phase, list[int]] = defaultdict(list)
+        self._timed: dict[Phase, list[Call]] = defaultdict(list)
+        self._stacked: dict[Phase, list[Call]] = defaultdict(list)
+        self._lines: dict[Phase, Any] = {}
+        self._line_calls: dict[Phase, int] = defaultdict(int)
+
+    def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Pass on, watched: every prompt is a window of its own."""
+        self._decoded = 0
+        with self._watched("prefill"):
+            return self._marked("prefill", lambda: self._session.prefill(tokens, lengths))
+
+    def decode(self) -> Tensor:
+        """Pass on; the calls from the third to the tenth of an iteration are watched."""
+        self._decoded += 1
+        if self._decoded == _SKIPPED + 1 and self.current != "none":
+            self._window = contextlib.ExitStack()
+            self._window.enter_context(self._watched("decode"))
+        if self._window is None:
+            return self._session.decode()
+        result = self._marked("decode", self._session.decode)
+        if self._decoded == _SKIPPED + _WINDOW:
+            self.end_window()
+        return result
+
+    def end_window(self) -> None:
+        """Close a window that an iteration shorter than it left open."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def _marked(self, phase: Phase, work: Callable[[], Tensor]) -> Tensor:
+        from torch.profiler import record_function
+
+        if self.current in ("timed", "stacked"):
+            with record_function(f"{MARK}{phase}"):
+                result = work()
+                self._session.synchronize()
+            return result
+        start = self._clock()
+        result = work()
+        self._session.synchronize()
+        if self.current == "plain":
+            self._plain[phase].append(self._clock() - start)
+        elif self.current == "lines":
+            self._line_calls[phase] += 1
+        return result
+
+    @contextlib.contextmanager
+    def _watched(self, phase: Phase) -> Iterator[None]:
+        if self.current in ("timed", "stacked"):
+            kept = self._timed if self.current == "timed" else self._stacked
+            with _profiler(stack=self.current == "stacked") as profiler:
+                yield
+            kept[phase] += calls_of(profiler.events(), f"{MARK}{phase}")
+        elif self.current == "lines":
+            from harness.profiling.lines import Lines
+
+            with self._lines.setdefault(phase, Lines()):
+                yield
+        else:
+            yield
+
+    def profiles(self) -> tuple[list[PhaseProfile], list[str]]:
+        """Return what was seen of each phase, and notes on what was not."""
+        from harness.profiling.lines import with_lines
+
+        found, notes = [], []
+        for phase, plain in self._plain.items():
+            calls, note = joined(self._timed[phase], self._stacked[phase])
+            if note:
+                notes.append(f"{phase}: {note}")
+            if not calls:
+                continue
+            inner: dict[tuple[str, str], set[str]] = defaultdict(set)
+            for op in calls[0].ops:
+                inner[op.name, op.function].update(op.inner)
+            made = rows(calls)
+            if phase in self._lines:
+                made = with_lines(
+                    made,
+                    self._lines[phase],
+                    lambda name, function, inner=inner: inner[name, function],  # type: ignore[misc]
+                    self._line_calls[phase],
+                )
+            found.append(
+                PhaseProfile(
+                    phase=phase,
+                    plain_ns=statistics.median(plain),
+                    profiled_ns=statistics.fmean(call.ns for call in calls),
+                    rows=made,
+                )
+            )
+        return found, notes
+
+    def prepare(self, batch: int, context: int) -> None:
+        """Pass on."""
+        self._session.prepare(batch, context)
+
+    def reset(self) -> None:
+        """Pass on."""
+        self._session.reset()
+
+    def feed(self, tokens: Tensor) -> None:
+        """Pass on."""
+        self._session.feed(tokens)
+
+    def logits(self) -> Tensor:
+        """Pass on."""
+        return self._session.logits()
+
+    def synchronize(self) -> None:
+        """Pass on."""
+        self._session.synchronize()
+
+    def close(self) -> None:
+        """Pass on."""
+        self._session.close()
+
+
+def _profiler(*, stack: bool) -> Any:
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(ProfilerActivity.CUDA)
+    verbose = torch._C._profiler._ExperimentalConfig(verbose=True)  # noqa: SLF001  (or no stack is kept)
+    return profile(
+        activities=activities,
+        with_stack=stack,
+        experimental_config=verbose if stack else None,
+        acc_events=True,
+    )

@@ -1,0 +1,189 @@
+"""Base and candidate, row by row: what grew, by how much, how surely, and what is left over.
+
+Rows are matched by operator and function, not by line: lines move when code above them changes.
+Each side was profiled in several fresh processes; a row's difference has an interval from those,
+and a row whose interval holds zero explains nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.profiling.record import PhaseProfile, Profile, Row
+from harness.stats.intervals import t_quantile
+
+__all__ = ["Change", "PhaseChange", "difference"]
+
+Key = tuple[str, str]
+"""Operator and function."""
+_CONFIDENCE = 0.99
+"""Of a row's interval; widened by Bonferroni for the number of rows that are looked at."""
+_LEAST_SHARE = 0.02
+"""Of the change or of base's time: less is not worth a name."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row's difference between candidate and base, per call of the phase."""
+
+    operator: str
+    function: str
+    family: str
+    ns: float
+    """Candidate minus base; above zero is slower."""
+    low: float
+    high: float
+    calls: tuple[float, float]
+    """Of base and of candidate."""
+    line: int | None
+    """In the candidate, or in base where the candidate has none."""
+    dtypes: tuple[str, str]
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether base has no such calls."""
+        return self.calls[0] == 0 < self.calls[1]
+
+
+@dataclass(frozen=True)
+class PhaseChange:
+    """A phase's difference, and the rows that explain it, the largest first."""
+
+    phase: str
+    base_ns: float
+    """Without a profiler: mean over processes of the median call."""
+    ratio: float
+    """Candidate to base, without a profiler."""
+    low: float
+    high: float
+    changes: tuple[Change, ...]
+    """All rows, by size of their difference."""
+    explained: tuple[Change, ...]
+    """Those that are sure, point the way the whole does, and matter."""
+
+    @property
+    def change_ns(self) -> float:
+        """What the phase takes longer, without a profiler."""
+        return self.base_ns * (self.ratio - 1)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the phase's own interval leaves `no change` out."""
+        return self.low > 1 or self.high < 1
+
+    def share(self, change: Change) -> float:
+        """Return the share of the phase's change that a row's difference is."""
+        return change.ns / self.change_ns if self.change_ns else 0.0
+
+    @property
+    def unexplained(self) -> float:
+        """The share of the phase's change that no named row explains; below zero: too much."""
+        return 1.0 - sum(self.share(change) for change in self.explained)
+
+
+def difference(base: Sequence[Profile], cand: Sequence[Profile], phase: str) -> PhaseChange | None:
+    """Compare a phase of two sides that were profiled in turn.
+
+    Args:
+        base: One profile per fresh process, at least two for an interval.
+        cand: Likewise, in the same order of rounds.
+        phase: `prefill` or `decode`.
+
+    Returns:
+        None where a side has no such phase or there are fewer than two pairs.
+    """
+    pairs = [
+        (b, c)
+        for b, c in zip(
+            (p.phase(phase) for p in base), (p.phase(phase) for p in cand), strict=False
+        )
+        if b is not None and c is not None
+    ]
+    if len(pairs) < 2:
+        return None
+    logs = np.array([math.log(c.plain_ns / b.plain_ns) for b, c in pairs])
+    middle, low, high = _interval(logs, 0.95)
+    changes = _changes(pairs)
+    whole = math.exp(middle) - 1
+    base_ns = float(np.mean([b.plain_ns for b, _ in pairs]))
+    least = _LEAST_SHARE * base_ns
+    explained = [
+        change
+        for change in changes
+        if change.is_sure
+        and (change.ns > 0) == (whole > 0)
+        and abs(change.ns) > min(least, 0.1 * abs(whole) * base_ns)
+        and abs(change.ns) > 0.05 * abs(whole) * base_ns
+    ]
+    sure = low > 0 or high < 0
+    return PhaseChange(
+        phase=phase,
+        base_ns=base_ns,
+        ratio=math.exp(middle),
+        low=math.exp(low),
+        high=math.exp(high),
+        changes=tuple(changes),
+        explained=tuple(explained) if sure else (),
+    )
+
+
+def _changes(pairs: Sequence[tuple[PhaseProfile, PhaseProfile]]) -> list[Change]:
+    sides = [[_by_key(p) for p in side] for side in zip(*pairs, strict=True)]
+    keys = sorted({key for side in sides for rows in side for key in rows})
+    confidence = 1 - (1 - _CONFIDENCE) / max(1, len(keys))
+    made = []
+    for key in keys:
+        b, c = ([rows.get(key) for rows in side] for side in sides)
+        ns = np.array([_ns(y) - _ns(x) for x, y in zip(b, c, strict=True)])
+        middle, low, high = _interval(ns, confidence)
+        some = next(r for r in (*c, *b) if r is not None)
+        made.append(
+            Change(
+                operator=key[0],
+                function=key[1],
+                family=some.family,
+                ns=middle,
+                low=low,
+                high=high,
+                calls=(_mean_calls(b), _mean_calls(c)),
+                line=some.line,
+                dtypes=(_dtypes(b), _dtypes(c)),
+            )
+        )
+    return sorted(made, key=lambda change: -abs(change.ns))
+
+
+def _by_key(profile: PhaseProfile) -> dict[Key, Row]:
+    grouped: dict[Key, Row] = {}
+    for row in profile.rows:
+        key = (row.operator, row.function)
+        assert key not in grouped, key
+        grouped[key] = row
+    return grouped
+
+
+def _interval(x: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    half = t_quantile(x.size - 1, confidence) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    middle = float(x.mean())
+    return middle, middle - half, middle + half
+
+
+def _ns(row: Row | None) -> float:
+    return 0.0 if row is None else row.ns
+
+
+def _mean_calls(rows: Sequence[Row | None]) -> float:
+    return float(np.mean([0.0 if r is None else r.calls for r in rows]))
+
+
+def _dtypes(rows: Sequence[Row | None]) -> str:
+    return next((r.dtypes for r in rows if r is not None), "")

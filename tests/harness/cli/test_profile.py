@@ -1,0 +1,122 @@
+"""`harness profile` and `harness explain`, on the real engine: a planted slowdown is found."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = """
+import time
+from backends.eager import EagerBackend, EagerSession
+import harness.model.decoder as decoder
+
+
+def dawdle():
+    time.sleep(0.05)  # the cause
+
+
+class Fine(EagerBackend):
+    name = "fine"
+
+
+class Slow(EagerBackend):
+    name = "slow"
+
+    def load(self, model, device, options):
+        session = super().load(model, device, options)
+        step = session.step
+
+        def slower(state):
+            dawdle()
+            step(state)
+
+        session.step = slower
+        return session
+"""
+SUITE = """
+name = "{name}"
+[[model]]
+name = "tiny"
+[[backend]]
+name = "{name}"
+threads = 1
+[[scenario]]
+name = "latency"
+prompt_tokens = 8
+new_tokens = 12
+[run]
+rounds = 1
+max_seconds = 0.2
+min_samples = 2
+max_samples = 2
+"""
+
+
+def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("harness"), *arguments],
+        cwd=folder,
+        env={**os.environ, "HARNESS_STORE": str(folder / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a plugin with a fine and a slow backend, and a run of each."""
+    made = tmp_path_factory.mktemp("explain")
+    (made / "plugin.py").write_text(PLUGIN)
+    for name in ("fine", "slow"):
+        (made / f"{name}.toml").write_text(SUITE.format(name=name))
+        done = harness(made, "run", f"{name}.toml", "--plugin", "plugin.py")
+        assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.mark.slow
+def test_a_planted_slowdown_is_named_with_its_file_and_function(folder: Path) -> None:
+    done = harness(folder, "explain", "latest~1", "latest", "--rounds", "3", "--json")
+    assert done.returncode == 0, done.stderr
+
+    decode = next(a for a in json.loads(done.stdout) if a["phase"] == "decode")
+    assert decode["ratio"] > 2
+    words = decode["causes"][0]["words"]
+    assert "the host's own time" in words
+    assert "plugin.py (dawdle)" in words
+
+
+@pytest.mark.slow
+def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
+    done = harness(
+        folder, "profile", "fine.toml", "--plugin", "plugin.py", "--rounds", "1",
+        "--seconds", "1", "--output", "profiles", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    (case,) = json.loads(done.stdout)
+    (one,) = case["profiles"]
+    assert {p["phase"] for p in one["phases"]} == {"prefill", "decode"}
+    decode = next(p for p in one["phases"] if p["phase"] == "decode")
+    assert {"gemm", "attention", "norm", "host"} <= {row["family"] for row in decode["rows"]}
+    stacks = list((folder / "profiles").glob("*.raw"))
+    assert stacks or any("py-spy" in note for note in one["notes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("profile", "quick", "--case", "nothing*"), "no case fits 'nothing*'"),
+        (("profile", "quick", "--with", "magic"), "--with magic; expected one of torch, py-spy"),
+        (("explain", "none", "latest"), "none"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    done = harness(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,44 @@
+"""Sampled stacks: parsed, merged, written for speedscope."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.profiling.stacks import merged, parse_raw, self_share, speedscope, tree
+
+RAW = "main (a.py:1);step (b.py:9);linear (c.py:3) 7\nmain (a.py:1);step (b.py:9) 2\nnot a stack\n"
+frames = st.text(
+    st.characters(blacklist_characters=";\n", blacklist_categories=("Cs", "Zs", "Zl", "Zp", "Cc")),
+    min_size=1,
+)
+
+
+def test_stacks_are_read_and_other_lines_passed_over() -> None:
+    assert parse_raw(RAW) == {
+        ("main (a.py:1)", "step (b.py:9)", "linear (c.py:3)"): 7,
+        ("main (a.py:1)", "step (b.py:9)"): 2,
+    }
+
+
+def test_a_tree_counts_what_lies_in_a_frame_and_beneath_it() -> None:
+    step = tree(parse_raw(RAW)).children["main (a.py:1)"].children["step (b.py:9)"]
+    assert (step.samples, step.own) == (9, 2)
+
+
+def test_speedscope_gets_frames_with_file_and_line() -> None:
+    written = json.loads(speedscope(parse_raw(RAW), "case"))
+    assert {"name": "step", "file": "b.py", "line": 9} in written["shared"]["frames"]
+    assert written["profiles"][0]["endValue"] == 9
+
+
+def test_nothing_sampled_has_no_shares() -> None:
+    assert self_share({}) == {}
+
+
+@given(st.dictionaries(st.lists(frames, min_size=1, max_size=4).map(tuple), st.integers(1, 50)))
+def test_writing_and_reading_stacks_loses_nothing(stacks: dict[tuple[str, ...], int]) -> None:
+    text = "".join(f"{';'.join(stack)} {count}\n" for stack, count in stacks.items())
+    assert parse_raw(text) == stacks
+    assert tree(stacks).samples == sum(stacks.values())
+    assert merged([stacks, stacks]) == {k: 2 * v for k, v in stacks.items()}
