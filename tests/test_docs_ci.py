@@ -63,7 +63,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
 
 
 @pytest.mark.slow
-def test_every_command_ends_with_the_status_that_the_page_promises(followed: Followed) -> None:
+def test_the_page_followed_word_for_word_fails_the_slow_commit_and_passes_the_mended_one(
+    followed: Followed,
+) -> None:
+    """One test, since each worker of pytest-xdist would follow the page anew."""
     wrong = {
         command: said
         for command, said in followed.said.items()
@@ -72,36 +75,24 @@ def test_every_command_ends_with_the_status_that_the_page_promises(followed: Fol
     assert wrong == {}
     assert len(followed.said) > 10
 
+    _, slow, _ = followed.of("harness ab gate.toml --base HEAD~1")
+    assert "tiny/mine[dtype=float32,threads=1]/latency" in slow
+    assert re.search(r"itl_ms .*\+\d+\.\d % \[\+\d+\.\d, \+\d+\.\d\] +regression", slow)
+    assert "regression: 1 of 1 figures" in slow
 
-@pytest.mark.slow
-def test_the_slower_commit_fails_with_case_metric_and_interval(followed: Followed) -> None:
-    _, said, _ = followed.of("harness ab gate.toml --base HEAD~1")
-
-    assert "tiny/mine[dtype=float32,threads=1]/latency" in said
-    assert re.search(r"itl_ms .*\+\d+\.\d % \[\+\d+\.\d, \+\d+\.\d\] +regression", said)
-    assert "regression: 1 of 1 figures" in said
-
-
-@pytest.mark.slow
-def test_the_mended_commit_passes_and_writes_what_ci_reads(followed: Followed) -> None:
     assert "pass: 1 of 1 figures" in followed.of("harness ab gate.toml --base HEAD~2")[1]
     assert json.loads((followed.folder / "gate.json").read_text())["verdict"] == "pass"
     assert 'failures="0"' in (followed.folder / "junit.xml").read_text()
     assert "✅ pass" in (followed.folder / "gate.md").read_text()
 
+    bisected = followed.of("harness bisect")[1]
+    assert "first bad commit" in bisected
+    assert "Make it slower" in bisected
 
-@pytest.mark.slow
-def test_bisection_names_the_slower_commit(followed: Followed) -> None:
-    assert "first bad commit" in followed.of("harness bisect")[1]
-    assert "Make it slower" in followed.of("harness bisect")[1]
-
-
-@pytest.mark.slow
-def test_no_worktree_is_left_behind(followed: Followed) -> None:
-    said = subprocess.run(
+    worktrees = subprocess.run(
         ["git", "worktree", "list"], cwd=followed.folder, capture_output=True, text=True
     )
-    assert len(said.stdout.splitlines()) == 1
+    assert len(worktrees.stdout.splitlines()) == 1, "a worktree is left behind"
 
 
 def action() -> Any:
