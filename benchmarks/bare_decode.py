@@ -17,7 +17,7 @@ name, dtype, threads, prompt, new, requests = sys.argv[1], sys.argv[2], *map(int
 torch.set_num_threads(threads)
 model = open_model(name)
 with torch.inference_mode():
-    decoder = Decoder.from_model(model, getattr(torch, dtype), torch.device("cpu"), packed=True)
+    decoder = Decoder.from_model(model, getattr(torch, dtype), torch.device("cpu"), layout="packed")
     state = State.allocate(
         model.config, 1, prompt + new, getattr(torch, dtype), torch.device("cpu")
     )
