@@ -153,7 +153,7 @@ class HfSession(EngineSession):
         self._cache = None
         self._forward = self._hf
         if self._options.compile:
-            torch.compiler.reset()  # it keeps what was compiled otherwise
+            torch.compiler.reset()  # type: ignore[no-untyped-call]  # it keeps what was compiled
 
     def unload(self) -> None:
         """Drop the model."""
