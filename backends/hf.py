@@ -153,7 +153,7 @@ class HfSession(EngineSession):
         self._cache = None
         self._forward = self._hf
         if self._options.compile:
-            torch.compiler.reset()  # type: ignore[no-untyped-call]  # it keeps what was compiled
+            torch.compiler.reset()  # it keeps what was compiled otherwise
 
     def unload(self) -> None:
         """Drop the model."""
@@ -165,7 +165,7 @@ class HfSession(EngineSession):
         from transformers import StaticCache
 
         config = self._hf.config
-        cache = StaticCache(config=config, max_cache_len=context)
+        cache: Any = StaticCache(config=config, max_cache_len=context)
         cache.early_initialization(
             batch_size=batch,
             num_heads=config.num_key_value_heads,
