@@ -165,7 +165,7 @@ class HfSession(EngineSession):
         from transformers import StaticCache
 
         config = self._hf.config
-        cache = StaticCache(config=config, max_cache_len=context)
+        cache: Any = StaticCache(config=config, max_cache_len=context)
         cache.early_initialization(
             batch_size=batch,
             num_heads=config.num_key_value_heads,

@@ -68,6 +68,11 @@ class LlamaCppBackend(Backend):
         can = self.availability(device)
         if not can.ok:
             raise UnavailableError(f"llamacpp: {can.reason}", remedy=can.remedy)
+        if model.config.qkv_bias and model.config.rope_scaling:
+            raise UnavailableError(
+                f"llamacpp: {model.name} has biases (its qwen2) and Llama 3's scaled rotation "
+                "(its llama); llama.cpp has no architecture with both"
+            )
         import llama_cpp
 
         from harness.model.gguf_writer import write_gguf

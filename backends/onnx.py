@@ -45,8 +45,8 @@ class OnnxOptions(BackendOptions):
     """What onnx takes beside dtype, threads and device."""
 
     graph: Literal["contrib", "export"] = "contrib"
-    """`contrib`: attention, rotation and cache by onnxruntime's GroupQueryAttention, the faster of
-    the two; `export`: the decoder's own step in standard operators."""
+    """`contrib`: attention, rotation and cache by onnxruntime's GroupQueryAttention; `export`: the
+    decoder's own step in standard operators, which copies the part of the cache in use."""
     providers: tuple[str, ...] = ()
     """Execution providers by onnxruntime's names, the preferred first; by default the device's."""
     optimization: Literal["all", "extended", "basic", "disabled"] = "all"

@@ -32,6 +32,9 @@ class Signature(NamedTuple):
     cache_in: str
     cache_out: str
     cache_tensors: int
+    opset: int
+    """Of standard operators. 23 has the norm as one; its Attention, which the decoder's own would
+    become, onnxruntime does not run as it is used here."""
 
 
 def cache_names(prefix: str, count: int) -> list[str]:
@@ -66,6 +69,7 @@ def _contrib(decoder: Decoder) -> Signature:
         "past",
         "present",
         2 * config.layers,
+        23,
     )
 
 
@@ -95,6 +99,7 @@ def _step(decoder: Decoder) -> Signature:
         "past",
         "present",
         config.layers,
+        20,
     )
 
 
@@ -112,6 +117,7 @@ def _prompt(decoder: Decoder) -> Signature:
         "",
         "written",
         config.layers,
+        20,
     )
 
 
@@ -163,7 +169,7 @@ def _write(graph: Signature, path: Path) -> None:
             input_names=names,
             output_names=[*graph.outputs, *cache_names(graph.cache_out, graph.cache_tensors)],
             verbose=False,
-            opset_version=23,
+            opset_version=graph.opset,
         )
     assert program is not None  # with dynamo
     program.save(path, external_data=True)

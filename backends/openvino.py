@@ -81,7 +81,7 @@ class OpenVinoBackend(Backend):
                 "CPU",
                 {
                     "INFERENCE_PRECISION_HINT": precision,
-                    # Cache and weights in the precision asked for: the defaults are 8 bits.
+                    # The precision asked for: left alone, the plugin may choose fewer bits.
                     "KV_CACHE_PRECISION": precision,
                     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
                     "INFERENCE_NUM_THREADS": str(options.threads),

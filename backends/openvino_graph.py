@@ -9,6 +9,7 @@ Letters for shapes as in `harness.model.decoder`; P positions are in the cache a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,8 @@ def convert(decoder: Decoder, path: Path) -> None:
         torch.zeros(batch, dtype=torch.int64),
         *(keys.clone() for _ in range(2 * config.layers)),
     )
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside of the converter
         model = openvino.convert_model(GrowingCache(decoder).eval(), example_input=example)
     _name(model, 2 * config.layers)
     _open_sizes(model, config.kv_heads, config.head_dim)

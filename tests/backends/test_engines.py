@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,16 +21,14 @@ ENGINES = {"onnx": "onnx", "openvino": "openvino", "transformers": "hf", "llamac
 """By backend, the extra it needs."""
 PROMPT = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]])
 LENGTHS = torch.tensor([5, 3])
-BIASED = SeededModel(
-    "biased",
-    ModelConfig(
-        vocab_size=300, hidden_size=48, intermediate_size=96, layers=2, heads=6, kv_heads=2,
-        head_dim=16, max_context=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True,
-        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32),
-    ),
-    seed=0,
+BASE = ModelConfig(
+    vocab_size=300, hidden_size=48, intermediate_size=96, layers=2, heads=6, kv_heads=2,
+    head_dim=16, max_context=128,
 )  # fmt: skip
-"""Qwen2's biases, Llama 3's scaled rotation, and a head of its own, all in one."""
+MODELS = {
+    "biased as Qwen2, tied": replace(BASE, qkv_bias=True, tied=True, rope_theta=1e6),
+    "rotation scaled as in Llama 3": replace(BASE, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32)),
+}
 
 
 @pytest.fixture(params=ENGINES)
@@ -54,8 +53,11 @@ def test_a_mistake_planted_in_an_engine_is_found(engine: Backend, cheat: type[Ch
     assert "standard deviations" in finding.detail  # found by its outputs, and not by breaking
 
 
-def test_an_engine_on_a_model_with_biases_and_scaled_rotation_is_right(engine: Backend) -> None:
-    finding = examine("tokens are correct", engine, engine.Options(threads=1), BIASED)
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+def test_an_engine_is_right_on_another_kind_of_model(engine: Backend, config: ModelConfig) -> None:
+    model = SeededModel("other", config, seed=0)
+
+    finding = examine("tokens are correct", engine, engine.Options(threads=1), model)
 
     assert finding.ok, finding.detail
 

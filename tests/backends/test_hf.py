@@ -21,6 +21,7 @@ def test_the_static_cache_keeps_the_contract_as_well(check: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside of torch.compile
 def test_compiled_steps_are_right() -> None:
     options = HfOptions(cache="static", compile=True, threads=1)
 
