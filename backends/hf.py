@@ -173,7 +173,7 @@ class HfSession(EngineSession):
             dtype=self._hf.dtype,
             device=torch.device(self._device),
         )
-        cache.reset()  # type: ignore[no-untyped-call]  # transformers'
+        cache.reset()
         return cache
 
     def _holes(self, lengths: Tensor, length: int) -> Tensor | None:
