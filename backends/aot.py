@@ -148,7 +148,9 @@ class AotSession(DecoderSession):
         package(varying, [getattr(state, name) for name in _CHANGING], list(self._caches))
 
     def _exported(self, which: str) -> torch.export.ExportedProgram:
-        return _export(which, self.loaded(), self.prepared(), self._caches, self._context)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's own, about its own code
+            return _export(which, self.loaded(), self.prepared(), self._caches, self._context)
 
     def _package(self, which: str, built: dict[str, float]) -> _Package:
         """Load one package with this session's weights."""
@@ -214,7 +216,7 @@ class AotSession(DecoderSession):
             torch.inference_mode(),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, about its own code
+            warnings.simplefilter("ignore")
             made = aoti_compile_and_package(
                 exported, package_path=os.fspath(Path(folder) / path.name), inductor_configs=configs
             )
