@@ -6,6 +6,7 @@ imported inside functions, because `harness list` imports this file and must sta
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -67,7 +68,6 @@ class OpenVinoBackend(Backend):
         can = self.availability(device)
         if not can.ok:
             raise UnavailableError(f"openvino: {can.reason}", remedy=can.remedy)
-        import openvino
         import torch
 
         torch.set_num_threads(options.threads)
@@ -76,7 +76,7 @@ class OpenVinoBackend(Backend):
         converted = time.monotonic()
         precision = _PRECISIONS[options.dtype]
         try:
-            compiled = openvino.Core().compile_model(
+            compiled = _core().compile_model(
                 path,
                 "CPU",
                 {
@@ -100,6 +100,14 @@ class OpenVinoBackend(Backend):
             "operators": _operators(compiled),
         }
         return OpenVinoSession(compiled, model.config, facts)
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the one core of this process: each that is made keeps its plugins for good."""
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoSession(EngineSession):
@@ -167,7 +175,9 @@ class OpenVinoSession(EngineSession):
         self._held = {}
 
     def unload(self) -> None:
-        """Drop the compiled model."""
+        """Drop the compiled model; OpenVINO still keeps about half a mebibyte of each."""
+        if self._compiled is not None:
+            self._compiled.release_memory()
         self._compiled = None
 
     def _infer(self, **inputs: Tensor) -> None:
