@@ -90,7 +90,8 @@ class OpenVinoBackend(Backend):
                 },
             )
         except RuntimeError as error:
-            raise UnavailableError(f"openvino: {str(error).splitlines()[-1]}") from error
+            said = [line for line in str(error).splitlines() if line.strip()]
+            raise UnavailableError(f"openvino: {said[-1] if said else 'no reason'}") from error
         _require(compiled, precision)
         facts = {
             "openvino": metadata.version("openvino"),

@@ -19,6 +19,9 @@ def load(**options: object) -> OpenVinoSession:
     return OpenVinoBackend().load(open_model("tiny"), "cpu", given)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="OpenVINO 2026.4 leaves attention and cache apart: decode copies the cache"
+)
 def test_attention_and_its_cache_are_one_operator_of_the_plugin() -> None:
     operators = load().facts()["operators"]
 
