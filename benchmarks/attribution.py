@@ -1,4 +1,4 @@
-"""Does `harness explain` name the true cause? Slowdowns planted in our own decoder, and none at all.
+"""Does `harness explain` name the true cause? Slowdowns planted in our decoder, and none at all.
 
     python -m benchmarks.attribution [--pairs 7] [--null 20] [--only PATTERN] [--json FILE]
 
@@ -79,7 +79,8 @@ def plant(seed: Seed) -> None:
     """Import the seed's module with its patches; nothing may have imported it before."""
     assert seed.module not in sys.modules, seed.module
     found = importlib.util.find_spec(seed.module)
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     loader = _Planted(seed.module, found.origin)
     loader.patches = seed.patches
     spec = importlib.util.spec_from_file_location(seed.module, found.origin, loader=loader)
@@ -190,7 +191,7 @@ def _work(task: ProfileTask, seed: Seed | None) -> None:
 
     if seed is not None:
         plant(seed)
-    with open(os.devnull, "wb") as nowhere:
+    with Path(os.devnull).open("wb") as nowhere:
         made = profile_case(task, Speaker(nowhere.fileno(), None))
     task.output.write_text(made.model_dump_json())
 

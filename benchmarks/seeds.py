@@ -3,6 +3,8 @@
 `KEPT_ASIDE` were not looked at while `harness.profiling` was made.
 """
 
+# ruff: noqa: ISC004  (text before and after, in pairs)
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -141,8 +143,8 @@ KEPT_ASIDE = (
         "gate and up not fused",
         r"\(absorb\)",
         ((_CHUNK, "        y = rms_norm(x, self.mlp_norm, self.eps)\n        parts = []\n"
-          "        for w in self.gate_up.weight.chunk(16):\n            parts.append(F.linear(y, w))"
-          "\n        gate, up = torch.cat(parts, -1).chunk(2, -1)\n"),),
+          "        for w in self.gate_up.weight.chunk(16):\n            parts.append("
+          "F.linear(y, w))\n        gate, up = torch.cat(parts, -1).chunk(2, -1)\n"),),
     ),
     Seed(
         "activation in float64",

@@ -120,3 +120,56 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], line: str, tmp_path: 
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+MINE = """
+import time
+from backends.eager import EagerBackend, EagerSession
+
+
+class Mine(EagerBackend):
+    name = "mine"
+
+    def load(self, model, device, options):
+        session = super().load(model, device, options)
+        step = session.step
+
+        def stepped(state):
+            {call}
+            step(state)
+
+        session.step = stepped
+        return session
+
+
+def dawdle():
+    time.sleep(0.005)
+"""
+
+
+@pytest.mark.slow
+def test_a_failed_gate_says_why_of_the_commit_that_made_it_slow(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "mine.toml").write_text(SUITE.format(name="mine"))
+    (tmp_path / ".gitignore").write_text("store\n")
+    git("init")
+    git("config", "user.email", "someone@example.org")
+    git("config", "user.name", "Someone")
+    for call in ("pass", "dawdle()"):
+        (tmp_path / "mine.py").write_text(MINE.format(call=call))
+        git("add", "-A")
+        git("commit", "-m", f"Call {call}")
+        done = harness(tmp_path, "run", "mine.toml", "--plugin", "mine.py", "--rounds", "3")
+        assert done.returncode == 0, done.stderr
+
+    done = harness(
+        tmp_path, "gate", "--baseline", "latest~1", "--candidate", "latest", "--explain",
+        "--markdown", "gate.md",
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    for said in (" ".join(done.stdout.split()), (tmp_path / "gate.md").read_text()):
+        assert "why: " in said
+        assert "(dawdle)" in said
