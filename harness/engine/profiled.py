@@ -26,7 +26,9 @@ __all__ = ["profile_case"]
 
 _WARM = 2
 _ALONE = 3
-_PASSES: tuple[Pass, ...] = ("plain", "timed", "timed", "stacked", "lines", "plain")
+_PASSES: tuple[Pass, ...] = (
+    "plain", "timed", "plain", "stacked", "plain", "timed", "plain", "lines", "timed", "plain",
+)  # fmt: skip
 
 
 def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:

@@ -131,7 +131,7 @@ class ProfiledSession(StepSession):
             found.append(
                 PhaseProfile(
                     phase=phase,
-                    plain_ns=statistics.median(plain),
+                    plain_ns=statistics.median(sorted(plain)[: (len(plain) + 1) // 2]),
                     profiled_ns=statistics.fmean(call.ns for call in calls),
                     rows=made,
                 )

@@ -42,9 +42,9 @@ class PhaseProfile(_Record):
 
     phase: Phase
     plain_ns: float
-    """Median time of a call without any profiler, in the same process."""
+    """Median of the quieter half of calls without any profiler, in the same process."""
     profiled_ns: float
-    """Mean time of a call under the profiler: the rows add up to it."""
+    """Mean of the quieter half of calls under the profiler: the rows add up to it."""
     rows: list[Row]
 
     @property

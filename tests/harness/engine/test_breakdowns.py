@@ -72,7 +72,7 @@ def test_the_reason_of_a_hung_worker_says_where_its_main_thread_stands(broken: R
     assert hung.failure is not None
     if "py-spy: " in hung.failure.log_tail:
         pytest.skip("py-spy may not trace here")
-    assert re.match(r"hung in \w+ \(\S*faults\.py:\d+\): nothing was heard", hung.failure.reason)
+    assert re.match(r"hung in \S+ \(\S*faults\.py:\d+\): nothing was heard", hung.failure.reason)
 
 
 @pytest.mark.slow
