@@ -36,14 +36,14 @@ NOTHING = Seed("nothing", r"(?!)")
 _SUITE = """
 name = "attribution"
 [[model]]
-name = "small"
+name = "tiny"
 [[backend]]
 name = "eager"
 threads = 1
 linear = "plain"
 [[scenario]]
 name = "latency"
-prompt_tokens = 32
+prompt_tokens = 256
 new_tokens = 12
 """
 
@@ -95,7 +95,10 @@ def plant(seed: Seed) -> None:
 def compared(seed: Seed, pairs: int, folder: Path, *, aside: bool = False) -> Answer:
     """Profile the decoder without and with the seed in turn; return what is said of it."""
     start = time.monotonic()
-    sides = [(_planned(seed.base), None), (_planned(seed.cand), seed if seed.patches else None)]
+    sides = [
+        (_planned(seed, seed.base), None),
+        (_planned(seed, seed.cand), seed if seed.patches else None),
+    ]
     found: list[list[Profile]] = [[], []]
     for number in range(pairs):
         for which in (0, 1) if number % 2 == 0 else (1, 0):
@@ -120,10 +123,11 @@ def compared(seed: Seed, pairs: int, folder: Path, *, aside: bool = False) -> An
     )
 
 
-def _planned(options: Mapping[str, str | int]) -> Plan:
+def _planned(seed: Seed, options: Mapping[str, str | int]) -> Plan:
     import tomllib
 
     said = tomllib.loads(_SUITE)
+    said["model"][0]["name"] = seed.model
     said["backend"][0] |= options
     return make_plan(Suite.model_validate(said), Source("attribution", _SUITE))
 
@@ -170,7 +174,7 @@ def _task(plan: Plan, case: Case, number: int, folder: Path) -> ProfileTask:
         point=plan.points[case.id][0].label,
         kinds=["torch"],
         seed=0,
-        reference=folder / f"reference-{case.dtype}",
+        reference=folder / f"reference-{case.model}-{case.dtype}",
         positions=positions,
         output=folder / "profile.json",
     )

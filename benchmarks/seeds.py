@@ -39,6 +39,7 @@ class Seed:
     """Options of the backend on the base's side."""
     cand: Mapping[str, str | int] = field(default_factory=dict)
     phase: str = "decode"
+    model: str = "tiny"
 
 
 SEEDS = (
@@ -73,7 +74,10 @@ SEEDS = (
           "    cache = cache._replace(keys=torch.cat([keys] * 4, 2)[:, :, : keys.shape[2]])\n"
           + _GROUPED),),
     ),
-    Seed("one thread fewer", r"^threads 2 → 1", base={"threads": 2}, cand={"threads": 1}),
+    Seed(
+        "one thread fewer", r"^threads 2 → 1", base={"threads": 2}, cand={"threads": 1},
+        phase="prefill", model="small",
+    ),
     Seed(
         "a sleep in a helper",
         r"host's own time.*\(_settle\)",
@@ -109,7 +113,7 @@ SEEDS = (
         (("        return self.head(rms_norm(x, self.norm, self.config.norm_eps))\n",
           "        x = rms_norm(x, self.norm, self.config.norm_eps)\n"
           "        return F.linear(x.float(), self.embedding.float()).to(x.dtype)\n"),),
-        base={"dtype": "bfloat16"}, cand={"dtype": "bfloat16"},
+        base={"dtype": "bfloat16"}, cand={"dtype": "bfloat16"}, model="small",
     ),
     Seed(
         "queries, keys and values not fused",
@@ -164,6 +168,7 @@ KEPT_ASIDE = (
         "logits brought to the host as a list",
         r"\(_finish\)",
         ((_FINISH, _FINISH + "    state.logits.tolist()\n"),),
+        model="small",
     ),
     Seed(
         "a file of /proc read in each layer",
@@ -176,6 +181,7 @@ KEPT_ASIDE = (
         "sorting for the most likely token",
         r"aten::(sort|argsort) called from \S+ \(_finish\)",
         ((_FINISH, "    state.tokens.copy_(state.logits.sort(-1, descending=True)[1][:, 0])\n"),),
+        model="small",
     ),
     Seed(
         "garbage collected at each step",

@@ -19,11 +19,11 @@ from harness.store.folder import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from harness.engine.profile import Profiled, Side
-    from harness.profiling.record import PhaseProfile
+    from harness.profiling.record import PhaseProfile, Row
 
 __all__ = ["KINDS", "profile"]
 
-KINDS = ("torch", "py-spy")
+KINDS = ("torch", "roofline", "py-spy")
 _SHOWN = 8
 
 
@@ -117,12 +117,12 @@ def _show(one: Profiled) -> None:
         return
     last = one.profiles[-1]
     for phase in last.phases:
-        _show_phase(console, phase)
+        _show_phase(console, phase, last.ceilings)
     for note in last.notes:
         console.print(f"  ! {note}", markup=False)
 
 
-def _show_phase(console: Console, phase: PhaseProfile) -> None:
+def _show_phase(console: Console, phase: PhaseProfile, ceilings: dict[str, float]) -> None:
     from harness.shown import quantity
 
     console.print(
@@ -143,7 +143,16 @@ def _show_phase(console: Console, phase: PhaseProfile) -> None:
         file, _, function = row.function.rpartition(":")
         place = f"{file}:{row.line}" if row.line else file
         console.print(
-            f"    {row.ns / whole:5.1%} {row.operator:32.32s} ×{row.calls:<6g} {place} {function}",
+            f"    {row.ns / whole:5.1%} {row.operator:32.32s} ×{row.calls:<6g} {place} {function}"
+            + _roofline(row, ceilings),
             markup=False,
             soft_wrap=True,
         )
+
+
+def _roofline(row: Row, ceilings: dict[str, float]) -> str:
+    """Return a row's bandwidth, and how near it is to what the machine could do."""
+    bound = row.bound_ns(ceilings)
+    if not bound or row.bytes is None:
+        return ""
+    return f"  {row.bytes / row.ns:.1f} GB/s, {bound / row.ns:.0%} of its roofline"

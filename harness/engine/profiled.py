@@ -88,6 +88,7 @@ def _profile(
     options: Any,
     config: Any,
 ) -> Profile:
+    from harness.ceilings import measure_ceilings
     from harness.engine.stream import StepAsStream
     from harness.memory import meter
     from harness.profiling.collect import ProfiledSession
@@ -120,6 +121,11 @@ def _profile(
     elif "torch" in task.kinds:
         made.notes.append("torch: this backend is seen as a stream of tokens, not step by step")
     made.counters = _counted(iterations)
+    if "roofline" in task.kinds:
+        speaker.say(PhaseStarted(name="ceilings", point=point.label))
+        measured = measure_ceilings(task.case.dtype, task.case.threads, task.case.device)
+        made.ceilings = {n: r.value for n, r in measured.items() if r.value is not None}
+        made.notes += [f"{n}: {r.reason}" for n, r in measured.items() if r.value is None]
     if "py-spy" in task.kinds:
         speaker.say(PhaseStarted(name="py-spy", point=point.label))
         _sample(made, task, lambda: next(iterations))

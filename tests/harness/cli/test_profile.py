@@ -103,6 +103,9 @@ def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     assert {p["phase"] for p in one["phases"]} == {"prefill", "decode"}
     decode = next(p for p in one["phases"] if p["phase"] == "decode")
     assert {"gemm", "attention", "norm", "host"} <= {row["family"] for row in decode["rows"]}
+    linear = next(row for row in decode["rows"] if row["family"] == "gemm")
+    assert linear["flops"] > 0
+    assert one["ceilings"]["read_bytes_per_s"] > 1e8
     stacks = list((folder / "profiles").glob("*.raw"))
     assert stacks or any("py-spy" in note for note in one["notes"])
 
@@ -111,7 +114,10 @@ def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     ("arguments", "line"),
     [
         (("profile", "quick", "--case", "nothing*"), "no case fits 'nothing*'"),
-        (("profile", "quick", "--with", "magic"), "--with magic; expected one of torch, py-spy"),
+        (
+            ("profile", "quick", "--with", "magic"),
+            "expected one of torch, roofline, py-spy",
+        ),
         (("explain", "none", "latest"), "none"),
     ],
 )
