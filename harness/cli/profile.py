@@ -66,6 +66,8 @@ def profile(
     folder.mkdir(parents=True, exist_ok=True)
     sides = [Side(c.id, plan, c, tuple(plugin or ())) for c in chosen]
     found = _profiled(sides, folder, opened.cache.resolve(), _kinds(with_), rounds, seconds)
+    for one in found:
+        _write_flames(one)
     if json:
         typer.echo(json_text.dumps([_plain(one) for one in found]))
     else:
@@ -99,6 +101,18 @@ def _profiled(
             seconds=seconds,
             listen=lambda event: status.update(f"profiling: {getattr(event, 'name', '')}"),
         )
+
+
+def _write_flames(one: Profiled) -> None:
+    """Write sampled stacks beside themselves: a picture, and a file that speedscope opens."""
+    from harness.profiling.flame import flame_graph
+    from harness.profiling.stacks import parse_raw, speedscope
+
+    for raw in one.raw:
+        stacks = parse_raw(raw.read_text())
+        if stacks:
+            raw.with_suffix(".svg").write_text(flame_graph(stacks, one.side.case.id))
+            raw.with_suffix(".speedscope.json").write_text(speedscope(stacks, one.side.case.id))
 
 
 def _plain(one: Profiled) -> dict[str, object]:

@@ -108,6 +108,9 @@ def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     assert one["ceilings"]["read_bytes_per_s"] > 1e8
     stacks = list((folder / "profiles").glob("*.raw"))
     assert stacks or any("py-spy" in note for note in one["notes"])
+    for stack in stacks:
+        assert stack.with_suffix(".svg").read_text().startswith("<svg")
+        assert json.loads(stack.with_suffix(".speedscope.json").read_text())["profiles"]
 
 
 @pytest.mark.parametrize(
