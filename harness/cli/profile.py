@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "profile"]
 
-KINDS = ("torch", "roofline", "py-spy")
+KINDS = ("torch", "roofline", "py-spy", "trace")
+_USUAL = ("torch", "roofline", "py-spy")
 _SHOWN = 8
 
 
@@ -32,7 +33,7 @@ def profile(
     case: Annotated[str, typer.Option(help="Only cases whose id fits, e.g. '*latency*'.")] = "*",
     with_: Annotated[
         str, typer.Option("--with", help=f"Profilers, by commas: {', '.join(KINDS)}.")
-    ] = ",".join(KINDS),
+    ] = ",".join(_USUAL),
     rounds: Annotated[int, typer.Option(min=1, help="Fresh processes per case.")] = 2,
     seconds: Annotated[float, typer.Option(min=1, help="How long py-spy samples.")] = 3.0,
     output: Annotated[

@@ -101,7 +101,10 @@ def _profile(
         memory=meter(task.case.device),
         seed=task.seed,
     )
-    watched = ProfiledSession(session, now_ns) if isinstance(session, StepSession) else None
+    traces = task.output if "trace" in task.kinds else None
+    watched = None
+    if isinstance(session, StepSession):
+        watched = ProfiledSession(session, now_ns, traces)
     driven: Session = watched or session
     if scenario.level == "stream" and isinstance(driven, StepSession):
         driven = StepAsStream(driven)

@@ -94,7 +94,7 @@ def test_a_planted_slowdown_is_named_with_its_file_and_function(folder: Path) ->
 def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     done = harness(
         folder, "profile", "fine.toml", "--plugin", "plugin.py", "--rounds", "1",
-        "--seconds", "1", "--output", "profiles", "--json",
+        "--seconds", "1", "--with", "torch,roofline,py-spy,trace", "--output", "profiles", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -106,6 +106,10 @@ def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     linear = next(row for row in decode["rows"] if row["family"] == "gemm")
     assert linear["flops"] > 0
     assert one["ceilings"]["read_bytes_per_s"] > 1e8
+    (trace,) = (folder / "profiles").glob("*.decode.trace.json")
+    assert "aten::embedding" in {
+        event.get("name") for event in json.loads(trace.read_text())["traceEvents"]
+    }
     stacks = list((folder / "profiles").glob("*.raw"))
     assert stacks or any("py-spy" in note for note in one["notes"])
     for stack in stacks:
@@ -119,7 +123,7 @@ def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
         (("profile", "quick", "--case", "nothing*"), "no case fits 'nothing*'"),
         (
             ("profile", "quick", "--with", "magic"),
-            "expected one of torch, roofline, py-spy",
+            "expected one of torch, roofline, py-spy, trace",
         ),
         (("explain", "none", "latest"), "none"),
     ],
