@@ -17,6 +17,7 @@ import typer
 
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import suite_names
+from harness.cli.explain import ExplainOption, with_causes
 from harness.cli.gate import (
     GithubOption,
     GitlabOption,
@@ -106,6 +107,7 @@ def ab(
     json: JsonFileOption = None,
     gitlab: GitlabOption = None,
     github: GithubOption = False,
+    explain: ExplainOption = False,
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> int:
     """Compare two revisions, Pythons or settings, interleaved. Exit status as harness gate."""
@@ -149,10 +151,15 @@ def ab(
             ),
             told=print_turn,
         )
+        judgement = result.judgement
+        if explain:  # while the revisions' worktrees are there
+            interpreters = sides[0].interpreter, sides[1].interpreter
+            records = result.runs[0].record, result.runs[1].record
+            judgement = with_causes(judgement, Store(store), records, interpreters)
     names = ", ".join(run.id for run in result.runs)
     typer.echo(f"{result.rounds} rounds, kept as {names}", err=True)
     return conclude(
-        result.judgement,
+        judgement,
         junit=junit,
         markdown=markdown,
         json=json,

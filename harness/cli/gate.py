@@ -15,6 +15,7 @@ import typer
 
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import run_ids, suite_names
+from harness.cli.explain import ExplainOption, with_causes
 from harness.cli.gate_options import AllowOption, MarginOption, MetricOption, rules_for
 from harness.errors import InputError
 from harness.store.folder import DEFAULT_ROOT
@@ -22,6 +23,7 @@ from harness.store.folder import DEFAULT_ROOT
 if TYPE_CHECKING:
     from harness.gate.judgement import Judgement
     from harness.store import Store
+    from harness.store.record import RunRecord
 
 __all__ = ["OnInconclusive", "conclude", "gate"]
 
@@ -88,6 +90,7 @@ def gate(
     json: JsonFileOption = None,
     gitlab: GitlabOption = None,
     github: GithubOption = False,
+    explain: ExplainOption = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="For the suite, as in harness run."),
@@ -121,6 +124,8 @@ def gate(
     )
     labels = ", ".join(baseline), ", ".join(candidate or ["latest"])
     judgement = judge(one, other, rules, labels=labels, history=earlier_runs(opened, one, other))
+    if explain:
+        judgement = _with_causes(judgement, opened, one.record, other.record)
     return conclude(
         judgement,
         junit=junit,
@@ -163,6 +168,26 @@ def conclude(
         for line in github_report(judgement):
             typer.echo(line, err=to_stdout)
     return judgement.exit_status(inconclusive_passes=tolerant)
+
+
+def _with_causes(judgement: Judgement, store: Store, base: RunRecord, cand: RunRecord) -> Judgement:
+    """Profile base's revision, checked out, beside the working tree; note why it is slower."""
+    from harness.engine.spawn import Interpreter
+    from harness.gate.worktrees import checkout, project_root
+
+    revision = judgement.base.revision
+    if judgement.verdict != "regression" or revision in (None, judgement.cand.revision):
+        return with_causes(judgement, store, (base, cand))
+    try:
+        root = project_root(Path.cwd())
+        with checkout(root, str(revision), None) as found:
+            files = [str(found.inside(root, Path(name))) for name in base.plugin_files]
+            base = base.model_copy(update={"plugin_files": files})
+            interpreters = found.interpreter(None), Interpreter()
+            return with_causes(judgement, store, (base, cand), interpreters)
+    except InputError as error:
+        notes = [*judgement.notes, f"why: base cannot be profiled: {error}"]
+        return judgement.model_copy(update={"notes": notes})
 
 
 def _run_now(store: Store, suite: str, settings: list[str], plugins: list[Path]) -> str:

@@ -19,11 +19,12 @@ from harness.store.folder import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from harness.engine.profile import Profiled, Side
-    from harness.profiling.record import PhaseProfile
+    from harness.profiling.record import PhaseProfile, Row
 
 __all__ = ["KINDS", "profile"]
 
-KINDS = ("torch", "py-spy")
+KINDS = ("torch", "roofline", "py-spy", "trace")
+_USUAL = ("torch", "roofline", "py-spy")
 _SHOWN = 8
 
 
@@ -32,7 +33,7 @@ def profile(
     case: Annotated[str, typer.Option(help="Only cases whose id fits, e.g. '*latency*'.")] = "*",
     with_: Annotated[
         str, typer.Option("--with", help=f"Profilers, by commas: {', '.join(KINDS)}.")
-    ] = ",".join(KINDS),
+    ] = ",".join(_USUAL),
     rounds: Annotated[int, typer.Option(min=1, help="Fresh processes per case.")] = 2,
     seconds: Annotated[float, typer.Option(min=1, help="How long py-spy samples.")] = 3.0,
     output: Annotated[
@@ -66,6 +67,8 @@ def profile(
     folder.mkdir(parents=True, exist_ok=True)
     sides = [Side(c.id, plan, c, tuple(plugin or ())) for c in chosen]
     found = _profiled(sides, folder, opened.cache.resolve(), _kinds(with_), rounds, seconds)
+    for one in found:
+        _write_flames(one)
     if json:
         typer.echo(json_text.dumps([_plain(one) for one in found]))
     else:
@@ -101,6 +104,18 @@ def _profiled(
         )
 
 
+def _write_flames(one: Profiled) -> None:
+    """Write sampled stacks beside themselves: a picture, and a file that speedscope opens."""
+    from harness.profiling.flame import flame_graph
+    from harness.profiling.stacks import parse_raw, speedscope
+
+    for raw in one.raw:
+        stacks = parse_raw(raw.read_text())
+        if stacks:
+            raw.with_suffix(".svg").write_text(flame_graph(stacks, one.side.case.id))
+            raw.with_suffix(".speedscope.json").write_text(speedscope(stacks, one.side.case.id))
+
+
 def _plain(one: Profiled) -> dict[str, object]:
     return {
         "case": one.side.case.id,
@@ -117,12 +132,12 @@ def _show(one: Profiled) -> None:
         return
     last = one.profiles[-1]
     for phase in last.phases:
-        _show_phase(console, phase)
+        _show_phase(console, phase, last.ceilings)
     for note in last.notes:
         console.print(f"  ! {note}", markup=False)
 
 
-def _show_phase(console: Console, phase: PhaseProfile) -> None:
+def _show_phase(console: Console, phase: PhaseProfile, ceilings: dict[str, float]) -> None:
     from harness.shown import quantity
 
     console.print(
@@ -143,7 +158,16 @@ def _show_phase(console: Console, phase: PhaseProfile) -> None:
         file, _, function = row.function.rpartition(":")
         place = f"{file}:{row.line}" if row.line else file
         console.print(
-            f"    {row.ns / whole:5.1%} {row.operator:32.32s} ×{row.calls:<6g} {place} {function}",
+            f"    {row.ns / whole:5.1%} {row.operator:32.32s} ×{row.calls:<6g} {place} {function}"
+            + _roofline(row, ceilings),
             markup=False,
             soft_wrap=True,
         )
+
+
+def _roofline(row: Row, ceilings: dict[str, float]) -> str:
+    """Return a row's bandwidth, and how near it is to what the machine could do."""
+    bound = row.bound_ns(ceilings)
+    if not bound or row.bytes is None:
+        return ""
+    return f"  {row.bytes / row.ns:.1f} GB/s, {bound / row.ns:.0%} of its roofline"

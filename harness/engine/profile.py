@@ -13,7 +13,7 @@ from harness.engine.events import PhaseStarted, Progress
 from harness.engine.plan import Plan
 from harness.engine.reference import MOST_POSITIONS, reference_path
 from harness.engine.run import compute_reference
-from harness.engine.spawn import run_worker
+from harness.engine.spawn import Interpreter, run_worker
 
 if TYPE_CHECKING:
     from harness.profiling.record import Profile
@@ -31,6 +31,7 @@ class Side:
     plan: Plan
     case: Case
     plugin_files: tuple[Path, ...] = ()
+    interpreter: Interpreter = field(default_factory=Interpreter)
 
 
 @dataclass
@@ -99,6 +100,7 @@ def profile_in_turn(
                 threads=case.threads,
                 time_limit=one.side.plan.suite.run.time_limit,
                 listen=listen,
+                interpreter=one.side.interpreter,
             )
             one.failure = ended.failure
         if one.failure is None:

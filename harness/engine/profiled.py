@@ -26,7 +26,9 @@ __all__ = ["profile_case"]
 
 _WARM = 2
 _ALONE = 3
-_PASSES: tuple[Pass, ...] = ("plain", "timed", "timed", "stacked", "lines", "plain")
+_PASSES: tuple[Pass, ...] = (
+    "plain", "timed", "plain", "stacked", "plain", "timed", "plain", "lines", "timed", "plain",
+)  # fmt: skip
 
 
 def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
@@ -86,6 +88,7 @@ def _profile(
     options: Any,
     config: Any,
 ) -> Profile:
+    from harness.ceilings import measure_ceilings
     from harness.engine.stream import StepAsStream
     from harness.memory import meter
     from harness.profiling.collect import ProfiledSession
@@ -98,7 +101,10 @@ def _profile(
         memory=meter(task.case.device),
         seed=task.seed,
     )
-    watched = ProfiledSession(session, now_ns) if isinstance(session, StepSession) else None
+    traces = task.output if "trace" in task.kinds else None
+    watched = None
+    if isinstance(session, StepSession):
+        watched = ProfiledSession(session, now_ns, traces)
     driven: Session = watched or session
     if scenario.level == "stream" and isinstance(driven, StepSession):
         driven = StepAsStream(driven)
@@ -118,6 +124,11 @@ def _profile(
     elif "torch" in task.kinds:
         made.notes.append("torch: this backend is seen as a stream of tokens, not step by step")
     made.counters = _counted(iterations)
+    if "roofline" in task.kinds:
+        speaker.say(PhaseStarted(name="ceilings", point=point.label))
+        measured = measure_ceilings(task.case.dtype, task.case.threads, task.case.device)
+        made.ceilings = {n: r.value for n, r in measured.items() if r.value is not None}
+        made.notes += [f"{n}: {r.reason}" for n, r in measured.items() if r.value is None]
     if "py-spy" in task.kinds:
         speaker.say(PhaseStarted(name="py-spy", point=point.label))
         _sample(made, task, lambda: next(iterations))

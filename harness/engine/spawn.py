@@ -29,7 +29,7 @@ from harness.engine.events import (
     Result,
     parse,
 )
-from harness.errors import SessionError
+from harness.errors import SessionError, UnavailableError
 from harness.store.record import Failure
 
 __all__ = [
@@ -119,7 +119,7 @@ def run_worker(
     kills_before = _oom_kills()
     with _started(task_file, log, threads, interpreter) as (process, events, answers):
         started(process.pid)
-        conversation = _Conversation(listen, answers, time_limit)
+        conversation = _Conversation(listen, answers, time_limit, log)
         conversation.follow(process, events)
         status = _end(process)
     if status == 0 and conversation.failure is None and not isinstance(task, Task):
@@ -147,7 +147,7 @@ class LiveWorker:
         self._answers = answers
         self._log = log
         self._kills_before = _oom_kills()
-        self._conversation = _Conversation(listen, answers, time_limit)
+        self._conversation = _Conversation(listen, answers, time_limit, log)
         self.ended: Ended | None = None
 
     @classmethod
@@ -260,9 +260,14 @@ class _Conversation:
     """Reads a worker's events until it closes its pipe, breaks the protocol or falls silent."""
 
     def __init__(
-        self, listen: Callable[[PhaseStarted | Progress], None], answers: int, time_limit: float
+        self,
+        listen: Callable[[PhaseStarted | Progress], None],
+        answers: int,
+        time_limit: float,
+        log: Path,
     ) -> None:
         self._listen = listen
+        self._log = log
         self._answers = answers
         self._time_limit = time_limit
         self.phase = "start"
@@ -327,13 +332,32 @@ class _Conversation:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGUSR1)
         time.sleep(_DUMP_SECONDS)
+        at = _traced(process.pid, self._log)
         self._fail(
-            f"hung: nothing was heard of it for {self._time_limit:g} s "
+            f"hung{at}: nothing was heard of it for {self._time_limit:g} s "
             "(run.time_limit); its stacks are in the log"
         )
 
     def _fail(self, reason: str) -> None:
         self.failure = Failure(phase=self.phase, reason=reason)
+
+
+def _traced(pid: int, log: Path) -> str:
+    """Have py-spy write a hung worker's stacks to its log; return where its main thread stands.
+
+    The worker's own answer may never come: a signal's handler waits for C code to return, and
+    faulthandler cannot see a thread that Python does not know.
+    """
+    from harness.profiling.pyspy import dump
+
+    try:
+        text = dump(pid)
+    except UnavailableError as error:
+        text = f"{error}\n"
+    with contextlib.suppress(OSError), log.open("a") as out:
+        out.write(f"\n{text}")
+    main = text.partition('"MainThread"')[2].splitlines()[1:2]
+    return f" in {main[0].strip()}" if main else ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -60,7 +60,7 @@ def causes(
         found.append(
             Cause(
                 words=f"{', '.join(settings)}: the same calls, each slower",
-                share=ns / change.change_ns,
+                share=ns / change.profiled_ns,
                 ns=ns,
                 changes=tuple(steady),
             )
@@ -68,7 +68,7 @@ def causes(
         rest = [c for c in rest if c not in steady]
     for group in _by_function(rest):
         ns = sum(c.ns for c in group)
-        found.append(Cause(_words(group), ns / change.change_ns, ns, tuple(group)))
+        found.append(Cause(_words(group), ns / change.profiled_ns, ns, tuple(group)))
     return sorted(found, key=lambda cause: -abs(cause.ns))
 
 

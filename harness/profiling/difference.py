@@ -76,13 +76,23 @@ class PhaseChange:
         return self.base_ns * (self.ratio - 1)
 
     @property
+    def profiled_ns(self) -> float:
+        """What the phase takes longer under the profiler, to which the rows add up.
+
+        The profiler costs a new operator something too, so rows are shares of this rather than of
+        `change_ns`; where the two do not even agree in sign, of the latter.
+        """
+        whole = math.fsum(change.ns for change in self.changes)
+        return whole if whole * self.change_ns > 0 else self.change_ns
+
+    @property
     def is_sure(self) -> bool:
         """Whether the phase's own interval leaves `no change` out."""
         return self.low > 1 or self.high < 1
 
     def share(self, change: Change) -> float:
         """Return the share of the phase's change that a row's difference is."""
-        return change.ns / self.change_ns if self.change_ns else 0.0
+        return change.ns / self.profiled_ns if self.profiled_ns else 0.0
 
     @property
     def unexplained(self) -> float:
@@ -144,7 +154,8 @@ def _changes(pairs: Sequence[tuple[PhaseProfile, PhaseProfile]]) -> list[Change]
     for key in keys:
         b, c = ([rows.get(key) for rows in side] for side in sides)
         ns = np.array([_ns(y) - _ns(x) for x, y in zip(b, c, strict=True)])
-        middle, low, high = _interval(ns, confidence)
+        one_sided = all(r is None for r in b) or all(r is None for r in c)
+        middle, low, high = (_geometric if one_sided else _interval)(ns, confidence)
         some = next(r for r in (*c, *b) if r is not None)
         made.append(
             Change(
@@ -175,6 +186,19 @@ def _interval(x: np.ndarray, confidence: float) -> tuple[float, float, float]:
     half = t_quantile(x.size - 1, confidence) * float(x.std(ddof=1)) / math.sqrt(x.size)
     middle = float(x.mean())
     return middle, middle - half, middle + half
+
+
+def _geometric(x: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """Return mean and interval of a row that only one side has: its times have one sign.
+
+    How long it takes may vary much from process to process; that it takes time is not in doubt.
+    """
+    if not (np.all(x > 0) or np.all(x < 0)):
+        return _interval(x, confidence)
+    sign = float(np.sign(x[0]))
+    ends = [math.exp(end) for end in _interval(np.log(np.abs(x)), confidence)[1:]]
+    low, high = sorted(sign * end for end in ends)
+    return float(x.mean()), low, high
 
 
 def _ns(row: Row | None) -> float:

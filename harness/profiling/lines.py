@@ -31,6 +31,7 @@ __all__ = ["Lines", "with_lines"]
 _NOT_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), contextlib.__file__)
 """How the names of files begin that are nobody's code to explain."""
 _MATRIX = {"aten::mm": (0, 1), "aten::addmm": (1, 2), "aten::bmm": (0, 1), "aten::linear": (0, 1)}
+_MATRIX["mkldnn::_linear_pointwise"] = (0, 1)
 
 Where = tuple[str, str]
 """Operator and function."""

@@ -89,21 +89,48 @@ def _outermost(event: Any, function: str) -> Iterator[tuple[Any, str]]:
             yield child, function
 
 
-def _functions(event: Any) -> Iterator[tuple[float, float, str]]:
-    """Yield start, end and name of every call of a user's function beneath an event."""
+def _functions(event: Any) -> Iterator[_Function]:
+    """Yield every call of a user's function beneath an event, with its own inner calls."""
     for child in event.cpu_children:
         python = _PYTHON.match(child.name)
         name = _function(python) if python else None
         if name:
-            yield child.time_range.start, child.time_range.end, name
-        yield from _functions(child)
+            inner = tuple(_functions(child))
+            yield _Function(child.time_range.start, child.time_range.end, name, inner)
+        else:
+            yield from _functions(child)
 
 
-def _longest(functions: Sequence[tuple[float, float, str]], start: float, end: float) -> str:
-    """Return the function that began and ended between two operators, if it took most of that."""
-    within = [(e - s, name) for s, e, name in functions if s >= start and e <= end]
-    took, name = max(within, default=(0.0, ""))
-    return name if took > 0.5 * (end - start) else ""
+@dataclass(frozen=True)
+class _Function:
+    """One call of a user's function."""
+
+    start: float
+    end: float
+    name: str
+    inner: tuple[_Function, ...]
+
+    def within(self, start: float, end: float) -> float:
+        return max(0.0, min(end, self.end) - max(start, self.start))
+
+    def own(self, start: float, end: float) -> Iterator[tuple[float, str]]:
+        """Yield the time that it and what it called spent in an interval, each its own."""
+        whole = self.within(start, end)
+        if whole == 0:
+            return
+        yield whole - sum(f.within(start, end) for f in self.inner), self.name
+        for function in self.inner:
+            yield from function.own(start, end)
+
+
+def _longest(functions: Sequence[_Function], start: float, end: float) -> str:
+    """Return the function in which most of the time between two operators was spent."""
+    took: dict[str, float] = defaultdict(float)
+    for function in functions:
+        for own, name in function.own(start, end):
+            took[name] += own
+    name = max(took, key=lambda name: took[name], default="")
+    return name if took[name] > 0.5 * (end - start) else ""
 
 
 def _leaves(event: Any) -> Iterator[str]:

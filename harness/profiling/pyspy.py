@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.errors import UnavailableError
 
-__all__ = ["RATE_HZ", "Sampled", "py_spy_path", "sample_self", "why_not"]
+__all__ = ["RATE_HZ", "Sampled", "dump", "py_spy_path", "sample_self", "why_not"]
 
 RATE_HZ = 100
 _PR_SET_PTRACER = 0x59616D61
@@ -49,6 +49,35 @@ def why_not() -> str | None:
         if int(_YAMA.read_text()) >= 2 and os.geteuid():
             return "kernel.yama.ptrace_scope is 2 or more: only root may trace (sysctl it to 1)"
     return None
+
+
+def dump(pid: int, seconds: float = 5.0) -> str:
+    """Return the stacks of every thread of another process, Python's and below it.
+
+    It needs nothing of that process: it may sit in a loop of C code and answer no signal.
+
+    Raises:
+        UnavailableError: where py-spy is not there, may not trace, or takes too long.
+    """
+    reason = why_not()
+    if reason:
+        raise UnavailableError(f"py-spy: {reason}")
+    try:
+        done = subprocess.run(
+            [str(py_spy_path()), "dump", "--pid", str(pid), "--nonblocking"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"py-spy: no answer in {seconds:g} s") from error
+    if done.returncode or not done.stdout.strip():
+        last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+        raise UnavailableError(f"py-spy: {last}")
+    return done.stdout
 
 
 def sample_self(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["Phase", "PhaseProfile", "Profile", "Row"]
 
 Phase = Literal["prefill", "decode"]
+_WHOLE = ("gemm", "attention", "norm", "elementwise")
+"""Families whose operators read all of their tensors."""
 
 
 class _Record(BaseModel):
@@ -36,15 +39,27 @@ class Row(_Record):
     flops: float | None = None
     """Multiply-adds × 2 of a matrix product, per call of the phase."""
 
+    def bound_ns(self, ceilings: Mapping[str, float]) -> float | None:
+        """Return the time that the machine needs at least: bytes at full bandwidth, or FLOPs.
+
+        None where the bytes are not what is read: a table's look-up touches a row of it. What
+        caches hold comes faster than memory gives, so a row may take less than this.
+        """
+        if self.bytes is None or self.family not in _WHOLE or "read_bytes_per_s" not in ceilings:
+            return None
+        reading = self.bytes / ceilings["read_bytes_per_s"]
+        rate = ceilings.get("gemm_flop_per_s")
+        return 1e9 * max(reading, (self.flops or 0.0) / rate if rate else 0.0)
+
 
 class PhaseProfile(_Record):
     """One phase of one process."""
 
     phase: Phase
     plain_ns: float
-    """Median time of a call without any profiler, in the same process."""
+    """Median of the quieter half of calls without any profiler, in the same process."""
     profiled_ns: float
-    """Mean time of a call under the profiler: the rows add up to it."""
+    """Mean of the quieter half of calls under the profiler: the rows add up to it."""
     rows: list[Row]
 
     @property
@@ -61,6 +76,8 @@ class Profile(_Record):
     phases: list[PhaseProfile]
     counters: dict[str, float] = Field(default_factory=dict)
     """Per decoded token: page faults, context switches, Python allocations, …"""
+    ceilings: dict[str, float] = Field(default_factory=dict)
+    """`read_bytes_per_s` and `gemm_flop_per_s`, measured in this process, where asked for."""
     facts: dict[str, object] = Field(default_factory=dict)
     """What the backend recorded, and threads."""
     notes: list[str] = Field(default_factory=list)

@@ -94,7 +94,7 @@ def test_a_planted_slowdown_is_named_with_its_file_and_function(folder: Path) ->
 def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     done = harness(
         folder, "profile", "fine.toml", "--plugin", "plugin.py", "--rounds", "1",
-        "--seconds", "1", "--output", "profiles", "--json",
+        "--seconds", "1", "--with", "torch,roofline,py-spy,trace", "--output", "profiles", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -103,15 +103,28 @@ def test_a_profile_shows_families_operators_and_samples(folder: Path) -> None:
     assert {p["phase"] for p in one["phases"]} == {"prefill", "decode"}
     decode = next(p for p in one["phases"] if p["phase"] == "decode")
     assert {"gemm", "attention", "norm", "host"} <= {row["family"] for row in decode["rows"]}
+    linear = next(row for row in decode["rows"] if row["family"] == "gemm")
+    assert linear["flops"] > 0
+    assert one["ceilings"]["read_bytes_per_s"] > 1e8
+    (trace,) = (folder / "profiles").glob("*.decode.trace.json")
+    assert "aten::embedding" in {
+        event.get("name") for event in json.loads(trace.read_text())["traceEvents"]
+    }
     stacks = list((folder / "profiles").glob("*.raw"))
     assert stacks or any("py-spy" in note for note in one["notes"])
+    for stack in stacks:
+        assert stack.with_suffix(".svg").read_text().startswith("<svg")
+        assert json.loads(stack.with_suffix(".speedscope.json").read_text())["profiles"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (("profile", "quick", "--case", "nothing*"), "no case fits 'nothing*'"),
-        (("profile", "quick", "--with", "magic"), "--with magic; expected one of torch, py-spy"),
+        (
+            ("profile", "quick", "--with", "magic"),
+            "expected one of torch, roofline, py-spy, trace",
+        ),
         (("explain", "none", "latest"), "none"),
     ],
 )
@@ -120,3 +133,56 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], line: str, tmp_path: 
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+MINE = """
+import time
+from backends.eager import EagerBackend, EagerSession
+
+
+class Mine(EagerBackend):
+    name = "mine"
+
+    def load(self, model, device, options):
+        session = super().load(model, device, options)
+        step = session.step
+
+        def stepped(state):
+            {call}
+            step(state)
+
+        session.step = stepped
+        return session
+
+
+def dawdle():
+    time.sleep(0.005)
+"""
+
+
+@pytest.mark.slow
+def test_a_failed_gate_says_why_of_the_commit_that_made_it_slow(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "mine.toml").write_text(SUITE.format(name="mine"))
+    (tmp_path / ".gitignore").write_text("store\n")
+    git("init")
+    git("config", "user.email", "someone@example.org")
+    git("config", "user.name", "Someone")
+    for call in ("pass", "dawdle()"):
+        (tmp_path / "mine.py").write_text(MINE.format(call=call))
+        git("add", "-A")
+        git("commit", "-m", f"Call {call}")
+        done = harness(tmp_path, "run", "mine.toml", "--plugin", "mine.py", "--rounds", "3")
+        assert done.returncode == 0, done.stderr
+
+    done = harness(
+        tmp_path, "gate", "--baseline", "latest~1", "--candidate", "latest", "--explain",
+        "--markdown", "gate.md",
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    for said in (" ".join(done.stdout.split()), (tmp_path / "gate.md").read_text()):
+        assert "why: " in said
+        assert "(dawdle)" in said

@@ -1,10 +1,12 @@
 """Given a case that breaks down, when its suite runs, then it has failed and all others go on."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.profiling import pyspy
 from tests.harness.engine.conftest import Ran, SuiteRunner
 
 HONEST = 'name = "eager"\nthreads = 1'
@@ -21,7 +23,7 @@ BREAKDOWNS = {
     ("segfault", "decode"): ("verify", "killed by SIGSEGV", "SIGSEGV"),
     ("garble", "load"): ("load", "printed garbage on its event pipe", None),
     ("exit", "prepare"): ("prepare", "ended with status 0 and no result", None),
-    ("hang", "load"): ("load", "hung: nothing was heard of it for 15 s", None),
+    ("hang", "load"): ("load", "nothing was heard of it for 15 s", None),
 }
 
 
@@ -62,6 +64,15 @@ def test_a_hung_worker_leaves_its_stacks_in_the_log(broken: Ran) -> None:
     hung = next(c for c in broken.run.record.cases if c.backend_options.get("how") == "hang")
     assert hung.failure is not None
     assert "faults.py" in hung.failure.log_tail
+
+
+@pytest.mark.skipif(pyspy.why_not() is not None, reason=str(pyspy.why_not()))
+def test_the_reason_of_a_hung_worker_says_where_its_main_thread_stands(broken: Ran) -> None:
+    hung = next(c for c in broken.run.record.cases if c.backend_options.get("how") == "hang")
+    assert hung.failure is not None
+    if "py-spy: " in hung.failure.log_tail:
+        pytest.skip("py-spy may not trace here")
+    assert re.match(r"hung in \S+ \(\S*faults\.py:\d+\): nothing was heard", hung.failure.reason)
 
 
 @pytest.mark.slow

@@ -91,3 +91,14 @@ def test_the_row_that_grew_is_first(profiles: Make, grown: float, at: int, seed:
     change = difference(profiles(rows, seed=seed), profiles(slow, seed=seed + 5000), "decode")
     assert change is not None
     assert change.explained[0].operator == operator
+
+
+def test_a_new_row_is_sure_however_much_its_time_varies(profiles: Make) -> None:
+    base = [("aten::linear", "m/d.py:step", 30.0, 9e6)]
+    slow = [*base, ("(host)", "m/d.py:read", 1.0, 60e6)]
+
+    change = difference(profiles(base), profiles(slow, noise=0.25, seed=3), "decode")
+
+    assert change is not None
+    assert change.explained[0].function == "m/d.py:read"
+    assert change.explained[0].low > 0
