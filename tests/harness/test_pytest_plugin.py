@@ -1,6 +1,7 @@
 """The fixture that runs a case under pytest-benchmark, in a pytest of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,12 +29,14 @@ def test_wrong_option(inference_benchmark):
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "test_mine.py").write_text(TESTS)
+    # pytest-benchmark does not measure where it believes that others run beside it.
+    alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py",
             "--benchmark-json=out.json", "--benchmark-max-time=0.05", "--benchmark-min-rounds=3",
         ],
-        cwd=folder, capture_output=True, text=True,
+        cwd=folder, env=alone, capture_output=True, text=True,
     )  # fmt: skip
     return done.stdout, folder / "out.json"
 

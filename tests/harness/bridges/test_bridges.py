@@ -1,6 +1,7 @@
 """Other tools' files as runs, and back."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,13 +35,15 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as pytest-benchmark itself writes it."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "test_mine.py").write_text(BENCHMARKS)
+    # pytest-benchmark does not measure where it believes that others run beside it.
+    alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py",
             "--benchmark-json=theirs.json", "--benchmark-max-time=0.001",
             "--benchmark-min-rounds=5",
         ],
-        cwd=folder, capture_output=True, text=True,
+        cwd=folder, env=alone, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return folder / "theirs.json"
