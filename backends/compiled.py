@@ -174,7 +174,6 @@ class CompileSession(DecoderSession):
             SessionError: where the prompts are longer than the longest bucket.
         """
         import torch
-        from torch._dynamo import mark_dynamic
 
         from harness.model.decoder import forget_behind
 
@@ -186,21 +185,28 @@ class CompileSession(DecoderSession):
         padded = torch.zeros(batch, length, dtype=torch.int64)
         padded[:, :longest] = tokens
         if not self._buckets and not self._warm:
-            mark_dynamic(padded, 1, min=2, max=self._context)
+            self._let_vary(padded, 1)
         self._run(self._read, state, padded, lengths.clone(), self._caches)
         forget_behind(state, lengths, length)
 
     def step(self, state: State) -> None:
         """Run the graph of the step, for the positions in use."""
-        from torch._dynamo import mark_dynamic
-
         span = state.span
         if self._spans:
             span = _bucket(self._spans, span, "a step", "positions")
         columns = state.columns[:span]
         if not self._spans and not self._warm:
-            mark_dynamic(columns, 0, min=2, max=self._context)
+            self._let_vary(columns, 0)
         self._run(self._step, state, columns, self._caches)
+
+    def _let_vary(self, tensor: Tensor, axis: int) -> None:
+        """Have one graph serve every length; what follows a graph break may still fix it."""
+        from torch._dynamo import mark_dynamic, maybe_mark_dynamic
+
+        if self._options.fullgraph:
+            mark_dynamic(tensor, axis, min=2, max=self._context)
+        else:
+            maybe_mark_dynamic(tensor, axis)
 
     def fixed_step(self) -> None:
         """Return none: what the compiler made calls no operations that could be looked at."""

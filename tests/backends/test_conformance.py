@@ -14,6 +14,7 @@ ENGINES = ("llamacpp", "onnx", "openvino", "transformers")
 BRIEFLY = ("tokens are correct", "ragged prompts are right")
 
 KNOWN = {
+    ("aot", "close returns memory"): "PyTorch 2.13 keeps every package's library mapped",
     ("openvino", "close returns memory"): "OpenVINO 2026.4 keeps half a mebibyte of each load",
 }
 """What an engine itself does wrong, and we cannot mend."""
