@@ -1,5 +1,6 @@
 """Given a suite, when it runs, then the machine was watched and disturbances are dealt with."""
 
+import contextlib
 import subprocess
 from collections.abc import Callable
 from itertools import pairwise
@@ -199,5 +200,6 @@ def test_a_killed_sampler_costs_the_run_nothing_but_its_readings(
 def _child(pid: int, named: str) -> psutil.Process:
     while True:
         for child in psutil.Process(pid).children():
-            if named in " ".join(child.cmdline()):
-                return child
+            with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+                if named in " ".join(child.cmdline()):
+                    return child
