@@ -39,6 +39,7 @@ class Device:
         """
         found: dict[str, Quantity] = {}
         tried = list(gauges)
+        stood_in: set[tuple[str, ...]] = set()  # one that is refused as well has none of its own
         while tried:
             gauge = tried.pop(0)
             final = _final(self._ask(gauge.read, gauge.units))
@@ -48,8 +49,10 @@ class Device:
             for name, unit in gauge.units.items():
                 reason = final[name].reason if name in final else None
                 found[name] = Quantity(name, unit, self.uuid, gauge.tier, reason, kind_of(name))
-            if not self.lost:
-                tried += stand_ins(self._nvml, self.handle, final)
+            for other in () if self.lost else stand_ins(self._nvml, self.handle, final):
+                if tuple(other.units) not in stood_in:
+                    stood_in.add(tuple(other.units))
+                    tried.append(other)
         return list(found.values())
 
     def reads(self, name: str) -> bool:
@@ -96,6 +99,8 @@ def _reading(value: float | RefusedError) -> Reading:
 
 def _narrowed(gauge: Gauge, kept: Sequence[str]) -> Gauge:
     """Return a gauge that gives, and if it is a batch of fields asks for, only what is here."""
+    if len(kept) == len(gauge.units):
+        return gauge  # a stand-in has a field's name and another way to read it
     fields = [field for field in FIELDS if field.name in kept]
     if fields:
         return batch(fields)
