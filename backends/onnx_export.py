@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from backends.onnx_graphs import ContribGraph, PromptGraph, StepGraph, in_columns
+from backends.onnx_graphs import ContribGraph, PromptGraph, StepGraph
 from harness.model.decoder import Decoder
 
 __all__ = ["GRAPHS", "cache_names", "export"]
@@ -136,10 +136,6 @@ def export(decoder: Decoder, graph: str, folder: Path) -> None:
         graph: A key of `GRAPHS`.
         folder: Exists and is empty.
     """
-    import os
-
-    if os.environ.get("ONNX_COLUMNS"):
-        in_columns(decoder)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         for name, signature in GRAPHS[graph].items():

@@ -17,35 +17,8 @@ import torch.nn.functional as F  # noqa: N812  (the name the field uses)
 from torch import Tensor, nn
 
 from harness.model.decoder import Decoder, LayerCache, Span, State, rms_norm, step
-from harness.model.linear import Linear
 
-__all__ = ["ContribGraph", "PromptGraph", "StepGraph", "in_columns"]
-
-
-class Columns(nn.Module):
-    """A linear layer with its weight as [in, out]: onnxruntime multiplies one row by it as is."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __init__(self, linear: Linear) -> None:
-        super().__init__()
-        self.register_buffer("weight", linear.weight.t().contiguous())
-        self.bias = linear.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [..., out] from x [..., in]."""
-        product = x @ self.weight
-        return product if self.bias is None else product + self.bias
-
-
-def in_columns(decoder: Decoder) -> Decoder:
-    """Turn the weights of all linear layers, the head's included, into columns; in place."""
-    for module in [*decoder.modules()]:
-        for name, child in module.named_children():
-            if isinstance(child, Linear):
-                setattr(module, name, Columns(child))
-    return decoder
+__all__ = ["ContribGraph", "PromptGraph", "StepGraph"]
 
 
 class ContribGraph(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json as json_text
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +91,7 @@ def _profiled(
     from harness.engine.profile import profile_in_turn
 
     console = Console(stderr=True)
-    with console.status("profiling") as status, tempfile.TemporaryDirectory():
+    with console.status("profiling") as status:
         return profile_in_turn(
             sides,
             folder,
