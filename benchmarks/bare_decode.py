@@ -1,10 +1,11 @@
 """The decode loop with no harness around it: what `benchmarks.observer` compares a run with.
 
-Prints the median milliseconds per token over the requests. Run: python bare_decode.py MODEL DTYPE
-THREADS PROMPT NEW REQUESTS
+Decodes until it is asked to end (SIGTERM), then prints for each token when it came and what it
+took, in nanoseconds. Run: python bare_decode.py MODEL DTYPE THREADS PROMPT NEW
 """
 
-import statistics
+import json
+import signal
 import sys
 import time
 
@@ -13,25 +14,28 @@ import torch
 from harness.model import open_model
 from harness.model.decoder import Decoder, State, prefill, step
 
-name, dtype, threads, prompt, new, requests = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7])
+name, dtype, threads, prompt, new = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
 torch.set_num_threads(threads)
-model = open_model(name)
+model, precision, cpu = open_model(name), getattr(torch, dtype), torch.device("cpu")
+asked_to_end: list[int] = []
+signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(1))
+came, took = [], []
 with torch.inference_mode():
-    decoder = Decoder.from_model(model, getattr(torch, dtype), torch.device("cpu"), layout="packed")
-    state = State.allocate(
-        model.config, 1, prompt + new, getattr(torch, dtype), torch.device("cpu")
-    )
-    per_token_ms = []
-    for seed in range(requests):
-        generator = torch.Generator().manual_seed(seed)
-        ids = torch.randint(300, model.config.vocab_size, (1, prompt), generator=generator)
+    decoder = Decoder.from_model(model, precision, cpu, layout="packed")
+    state = State.allocate(model.config, 1, prompt + new, precision, cpu)
+    ids = torch.randint(300, model.config.vocab_size, (1, prompt))
+    print("loaded", flush=True)
+    while not asked_to_end:
         state.reset()
         prefill(decoder, state, ids, torch.tensor([prompt]))
         state.tokens.tolist()
-        start = time.monotonic_ns()
+        last = time.monotonic_ns()
         for _ in range(new - 1):
             state.span += 1
             step(decoder, state)
             state.tokens.tolist()
-        per_token_ms.append((time.monotonic_ns() - start) / 1e6 / (new - 1))
-print(statistics.median(per_token_ms[2:]))
+            now = time.monotonic_ns()
+            came.append(now)
+            took.append(now - last)
+            last = now
+print(json.dumps([came, took]))
