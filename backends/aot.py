@@ -43,8 +43,9 @@ _Package = Callable[["list[Tensor]", "list[Tensor]", "list[Tensor]"], Any]
 class AotOptions(BackendOptions):
     """What is decided when the package is built."""
 
-    linear: Literal["plain", "native"] = "plain"
-    """How matrices are multiplied: by what inductor makes of it, or by our own AVX-512 product."""
+    linear: Literal["auto", "plain", "native"] = "auto"
+    """How matrices are multiplied: by what inductor makes of it (plain), or by our own AVX-512
+    product; by default ours where it can be had and nothing else autotunes."""
     compiled: bool = True
     """Whether the exported graph is compiled and packaged; otherwise PyTorch runs it as it is."""
     max_autotune: bool = False
@@ -78,10 +79,12 @@ class AotBackend(Backend):
             raise UnavailableError(f"aot: {can.reason}", remedy=can.remedy)
         torch.set_num_threads(options.threads)
         dtype = getattr(torch, options.dtype)
-        layout, _ = choose_layout(options.linear, dtype, torch.device(device), "aot")
+        own_products = options.max_autotune or not options.compiled
+        asked = "plain" if options.linear == "auto" and own_products else options.linear
+        layout, because = choose_layout(asked, dtype, torch.device(device), "aot", best="native")
         decoder = Decoder.from_model(model, dtype, device, layout=layout)
         return_freed_pages()
-        return AotSession(decoder, options)
+        return AotSession(decoder, options, because)
 
 
 class AotSession(DecoderSession):
@@ -89,8 +92,8 @@ class AotSession(DecoderSession):
 
     spare_positions = 1
 
-    def __init__(self, decoder: Decoder, options: AotOptions) -> None:
-        super().__init__(decoder, {"linear": decoder.layout})
+    def __init__(self, decoder: Decoder, options: AotOptions, because: str) -> None:
+        super().__init__(decoder, {"linear": decoder.layout, "linear_because": because})
         self._options = options
         self._step: _Package | None = None
         self._read: _Package | None = None

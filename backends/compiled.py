@@ -60,9 +60,10 @@ class CompileOptions(BackendOptions):
     prepared context."""
     regional: Literal["none", "prefill", "all"] = "prefill"
     """What is compiled layer by layer, all layers sharing their graphs, instead of as a whole."""
-    linear: Literal["plain", "native"] = "plain"
-    """How matrices are multiplied: by what the compiler makes of it, or by our own AVX-512 product,
-    which is built with g++ at its first use."""
+    linear: Literal["auto", "plain", "native"] = "auto"
+    """How matrices are multiplied: by what the compiler makes of it (plain), or by our own AVX-512
+    product, which is built with g++ at its first use. By default ours where it can be had, unless
+    another way is asked for (`freezing`, a backend that only traces, anything that autotunes)."""
     backend: str = "inductor"
     """Which compiler takes the graphs; `eager` and `aot_eager` only trace."""
     mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
@@ -75,6 +76,12 @@ class CompileOptions(BackendOptions):
     """Treat weights as constants, so that matrices are packed for oneDNN."""
     cpp_wrapper: bool = False
     """Call kernels from C++ instead of Python."""
+
+    @property
+    def has_own_products(self) -> bool:
+        """Whether the compiler was told how to multiply matrices."""
+        tuned = self.max_autotune or self.mode.startswith("max-autotune")
+        return self.freezing or tuned or self.backend != "inductor"
 
     @field_validator("buckets")
     @classmethod
@@ -112,10 +119,13 @@ class CompileBackend(Backend):
         torch.set_num_threads(options.threads)
         _require_known(options.backend)
         dtype = getattr(torch, options.dtype)
-        layout, _ = choose_layout(options.linear, dtype, torch.device(device), "compile")
+        asked = "plain" if options.linear == "auto" and options.has_own_products else options.linear
+        layout, because = choose_layout(
+            asked, dtype, torch.device(device), "compile", best="native"
+        )
         decoder = Decoder.from_model(model, dtype, device, layout=layout)
         return_freed_pages()
-        return CompileSession(decoder, options)
+        return CompileSession(decoder, options, because)
 
 
 class CompileSession(DecoderSession):
@@ -123,8 +133,8 @@ class CompileSession(DecoderSession):
 
     spare_positions = 1
 
-    def __init__(self, decoder: Decoder, options: CompileOptions) -> None:
-        super().__init__(decoder, {"linear": decoder.layout})
+    def __init__(self, decoder: Decoder, options: CompileOptions, because: str) -> None:
+        super().__init__(decoder, {"linear": decoder.layout, "linear_because": because})
         self._options = options
         self._buckets: Sequence[int] = ()
         self._spans: Sequence[int] = ()

@@ -235,7 +235,8 @@ def row(name: str, seen: Seen, limits: list[Any], work: dict[str, float]) -> dic
         for yardstick in yardsticks:
             pairs = zip(rounds, seen[yardstick][1:], strict=True)
             ratios = [a[part] / b[part] for a, b in pairs]
-            found[f"{part}/{yardstick}"] = quantile_interval(ratios, 0.5).model_dump()
+            interval = quantile_interval(ratios, 0.5).model_dump()
+            found[f"{part}/{yardstick}"] = {**interval, "value": statistics.median(ratios)}
     found["tokens_per_s"] = work["batch"] * 1000 / found["decode_ms"]
     both = list(zip(rounds, limits, strict=True))
     found["mbu"] = statistics.median(
@@ -260,6 +261,7 @@ def agreement(ours: list[list[int]], theirs: list[list[int]]) -> int:
 def show(result: dict[str, Any]) -> None:
     """Print one table."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     limits = result["ceilings"]
@@ -276,10 +278,10 @@ def show(result: dict[str, Any]) -> None:
 
     def ratios(row: dict[str, Any], part: str) -> list[str]:
         found = [row.get(f"{part}/{yardstick}") for yardstick in YARDSTICKS]
-        return [f"{r['value']:.2f}" if r and r["value"] is not None else "–" for r in found]
+        return [f"{r['value']:.2f}" if r else "–" for r in found]
 
     for row in result["rows"]:
-        cells = [row["name"], f"{row['decode_ms']:.2f}", *ratios(row, "decode_ms")]
+        cells = [escape(row["name"]), f"{row['decode_ms']:.2f}", *ratios(row, "decode_ms")]
         cells += [f"{row['tokens_per_s']:.0f}", f"{row['mbu']:.2f}", f"{row['prefill_ms']:.1f}"]
         cells += [*ratios(row, "prefill_ms"), f"{row['mfu']:.2f}", f"{row['ready_s']:.1f}"]
         table.add_row(*cells, str(row.get("agreed", "–")))

@@ -100,7 +100,7 @@ class LiveProgress(SilentProgress):
         if isinstance(event, PhaseStarted):
             self._phase, self._figure = " ".join(filter(None, [event.name, event.point])), ""
         else:
-            spread = f" ± {event.half_width:.1%}" if event.half_width is not None else ""
+            spread = _spread(event.half_width)
             count = f"{event.iterations} samples"
             self._figure = f"{event.metric} {event.value:.4g}{spread} · {count}"
         self._draw()
@@ -148,5 +148,12 @@ def _outcome(record: RoundRecord) -> str:
 
 def _point(point: PointRecord) -> str:
     label = f"{point.label}: " if point.label else ""
-    spread = f" ± {point.half_width:.1%}" if point.half_width is not None else ""
+    spread = _spread(point.half_width)
     return f"{label}{point.measured_iterations} samples{spread} ({point.stopped})"
+
+
+def _spread(half_width: float | None) -> str:
+    """Return a relative half-width to read; two or three samples make it astronomical."""
+    if half_width is None:
+        return ""
+    return f" ± {half_width:.1%}" if half_width < 1 else " ± over 100%"

@@ -176,7 +176,10 @@ def result_of(
         for metric, values in observed.items()
     ]
     quiet = dict(quiet or quietness(series.marks[start], series.marks[-1]))
-    doubts = [c.model_copy(update={"point": point.label}) for c in cautions_for(quiet)]
+    # What is observed once is memory itself, and touching it for the first time is no disturbance.
+    own = {CautionKind.PAGE_FAULTS} if point.once else set()
+    found = [c for c in cautions_for(quiet) if c.kind not in own]
+    doubts = [c.model_copy(update={"point": point.label}) for c in found]
     if not point.once and steady.verdict in _STEADY_CAUTIONS:
         doubts.append(
             caution(

@@ -26,6 +26,10 @@ Layout = Literal["plain", "packed", "native"]
 Choice = Literal["auto", "plain", "packed", "native"]
 """What a user may ask for."""
 
+_WHY = {
+    "packed": "oneDNN can pack here",
+    "native": "this CPU has what our own product needs",
+}
 # The layout is chosen for this many rows. One made for a single row is slow for more; those made
 # for 8 to 128 serve every count of rows alike, one included.
 _ROWS_HINT = 16
@@ -51,18 +55,31 @@ def why_not_packed(dtype: torch.dtype, device: torch.device) -> str | None:
 
 
 def choose_layout(
-    asked: Choice, dtype: torch.dtype, device: torch.device, backend: str
+    asked: Choice,
+    dtype: torch.dtype,
+    device: torch.device,
+    backend: str,
+    *,
+    best: Literal["packed", "native"] = "packed",
 ) -> tuple[Layout, str]:
-    """Return which layout to use, and why; `auto` packs where oneDNN can.
+    """Return which layout to use, and why.
+
+    Args:
+        asked: What the user wants; `auto` is `best` where that can be had, else plain.
+        dtype: Precision of the weights.
+        device: Where they will lie.
+        backend: Whose name an error gives.
+        best: What serves this backend best: compilers cannot look into oneDNN's packed weights.
 
     Raises:
         UnavailableError: where what was asked for cannot be had here; it names the backend.
     """
     if asked == "plain":
         return "plain", "as asked"
-    why_not = (native.why_not_native if asked == "native" else why_not_packed)(dtype, device)
+    wanted = best if asked == "auto" else asked
+    why_not = (native.why_not_native if wanted == "native" else why_not_packed)(dtype, device)
     if asked == "auto":
-        return ("plain", why_not) if why_not else ("packed", "oneDNN can pack here")
+        return ("plain", why_not) if why_not else (wanted, _WHY[wanted])
     if why_not:
         raise UnavailableError(f'{backend}: linear = "{asked}": {why_not}', remedy='use "auto"')
     return asked, "as asked"
