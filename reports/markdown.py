@@ -12,6 +12,7 @@ from harness.shown import printable
 from harness.store.answer import answers, tokens_words
 from harness.store.durable import write_durably
 from harness.store.record import CaseRecord, RunRecord
+from harness.store.simulated import simulated_words
 from harness.store.view import (
     caution_words,
     cautions_of,
@@ -64,6 +65,9 @@ class MarkdownReport(Report):
 
 def _run(record: RunRecord) -> Iterator[str]:
     first, *more = answers(record)
+    if said := simulated_words(record):
+        # GitHub's alert: red, with a sign, in every theme.
+        yield from ("> [!CAUTION]", f"> {_plain(said)}.", "")
     yield f"### {_plain(first)}"
     yield ""
     yield from (f"- {_plain(sentence)}" for sentence in [*more, tokens_words(record)])

@@ -17,6 +17,7 @@ from harness.store import Run
 from harness.store.accounts import Account, accounts_of
 from harness.store.answer import answers, tokens_words
 from harness.store.record import CaseRecord, RunRecord
+from harness.store.simulated import simulated_words
 from harness.store.view import (
     Line,
     caution_words,
@@ -75,6 +76,8 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(printable(run_words(record)), style="bold")
     yield Text(printable(environment_words(record)), style="dim")
     yield Text(f"run {printable(record.id)}", style="dim")
+    if said := simulated_words(record):
+        yield Text(printable(said), style="bold red")
 
 
 def _closing(record: RunRecord, only: Sequence[str], *, short: bool) -> Iterator[RenderableType]:

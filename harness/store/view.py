@@ -14,6 +14,7 @@ from harness.metrics import Metric
 from harness.reading import Reading
 from harness.shown import number, quantity, share, spread
 from harness.store.record import CaseRecord, CheckRecord, Figure, QuantityRecord, RunRecord
+from harness.store.simulated import SIMULATED
 
 __all__ = [
     "Line",
@@ -254,7 +255,9 @@ def _at(facts: Any, *keys: str) -> Any:
 def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
     """Return in a word each what must stand beside every figure of a case."""
     kinds = {caution.kind for caution in cautions_of(case)}
-    marks = list(dict.fromkeys(word for kind, word in _MARKS.items() if kind in kinds))
+    marks = [SIMULATED] if record.simulated else []
+    marks += dict.fromkeys(word for kind, word in _MARKS.items() if kind in kinds)
+    marks = list(dict.fromkeys(marks))
     if record.resumed_at:
         marks.append("resumed")
     if record.status == "interrupted":
@@ -265,7 +268,7 @@ def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
 
 
 _MARKS = {
-    CautionKind.SIMULATED: "simulated",
+    CautionKind.SIMULATED: SIMULATED,
     CautionKind.THROTTLED: "throttled",
     CautionKind.FREQUENCY: "clocks not steady",
     CautionKind.CLOCKS: "clocks not steady",

@@ -19,6 +19,7 @@ from harness.shown import interval, printable
 from harness.store.answer import answers, headline, tokens_words
 from harness.store.durable import write_durably
 from harness.store.record import CaseRecord, RunRecord
+from harness.store.simulated import simulated_words
 from harness.store.view import (
     caution_words,
     cautions_of,
@@ -134,6 +135,7 @@ def _run(run: Run, letter: str) -> dict[str, Any]:
         "record": record,
         "what": run_words(record),
         "where": environment_words(record),
+        "simulated": simulated_words(record),
         "headline": headline(record),
         "tokens": tokens_words(record),
         "sound": all(case.status == "done" for case in record.cases),
