@@ -47,6 +47,7 @@ __all__ = [
     "Scenario",
     "Session",
     "Site",
+    "Span",
     "StepSession",
     "StreamSession",
     "TokenEvent",
@@ -237,11 +238,24 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of an iteration in which the session did one kind of work, by `lab.now_ns`."""
+
+    kind: Literal["prefill", "decode"]
+    start_ns: int
+    end_ns: int
+    tokens: int
+    """Prompt tokens in a prefill, tokens made in a decode."""
+
+
+@dataclass(frozen=True)
 class Observation:
     """One timed iteration: the samples it gave, by metric, and the tokens it made."""
 
     values: Mapping[str, Sequence[float]]
     transcripts: Sequence[Transcript] = ()
+    spans: Sequence[Span] = ()
+    """What the energy of prefill and decode is taken over; may be left out."""
 
 
 @dataclass(frozen=True)

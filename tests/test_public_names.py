@@ -24,6 +24,7 @@ PUBLIC = {
         "Scenario",
         "Session",
         "Site",
+        "Span",
         "StepSession",
         "StreamSession",
         "TokenEvent",

@@ -38,7 +38,7 @@ from harness.contracts import (
 )
 from harness.engine.case import DuetTask, PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
-from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, Speaker
+from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, SpanRow, Speaker
 from harness.errors import HarnessError, UnavailableError
 from harness.plugins import add_file, find
 from harness.reading import Reading
@@ -149,6 +149,7 @@ class _CaseWorker:
         self._phases: list[PhaseRecord] = []
         self._points: list[PointRecord] = []
         self._samples: list[SampleRow] = []
+        self._spans: list[SpanRow] = []
         self._cautions: list[Caution] = []
         self._quiet: dict[str, Reading] = {}
         self._transcripts: list[Transcript] = []
@@ -167,7 +168,7 @@ class _CaseWorker:
             self._speaker.say(Failed(phase=self._phase, reason=_one_line(error), unavailable=gone))
             return 1
         self._speaker.ask(PhaseStarted(name="end"))  # whoever watches reads once more
-        self._speaker.say(Result(record=record, samples=self._samples))
+        self._speaker.say(Result(record=record, samples=self._samples, spans=self._spans))
         return 0
 
     def _record(self, started_at: str) -> RoundRecord:
@@ -285,6 +286,7 @@ class _CaseWorker:
             lag = self._lag_s
             self._points.append(result.record.model_copy(update={"lag_s": lag}))
             self._samples += result.samples
+            self._spans += result.spans
             self._quiet |= {
                 f"{point.label}:{k}" if point.label else k: v for k, v in result.quiet.items()
             }
