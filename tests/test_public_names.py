@@ -12,6 +12,7 @@ PUBLIC = {
         "Backend",
         "BackendOptions",
         "Chart",
+        "Held",
         "Lab",
         "MemoryMeter",
         "Observation",

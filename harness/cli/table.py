@@ -186,7 +186,8 @@ def _account(account: Account) -> Table:
     table.add_row(Text(account.name, style="bold"), _bytes(account.total), "")
     for part in account.parts:
         off = part.off_by
-        beside = "" if off is None else f"{off:+.1%} of what is computed"
+        against = "" if off is None else f"{off:+.1%} against {part.computed_by}"
+        beside = "; ".join(filter(None, [against, part.note]))
         table.add_row(Text(f"  {part.name}"), _bytes(part.measured), Text(beside, style="dim"))
     rest = account.remainder
     table.add_row(Text("  remainder"), _bytes(rest), Text(rest.reason or account.rest, style="dim"))

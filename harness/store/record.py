@@ -97,6 +97,8 @@ class PhaseRecord(_Record):
     end_ns: int
     current_bytes: int | None = None
     """Memory in use at its end."""
+    mapped_bytes: int | None = None
+    """Of it, pages of files: libraries' code, weights that are only mapped; None where unknown."""
     peak_bytes: int | None = None
     """The most in use during it."""
     allocator: dict[str, int] = Field(default_factory=dict)
