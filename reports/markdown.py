@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.contracts import Report
 from harness.shown import printable
 from harness.store.answer import answers, tokens_words
+from harness.store.beside import beside, no_energy
 from harness.store.durable import write_durably
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.simulated import simulated_words
@@ -81,7 +82,8 @@ def _run(record: RunRecord) -> Iterator[str]:
         for caution in cautions_of(case):
             yield f"- ⚠ {_plain(f'{case.id}: {caution_words(caution)}')}"
     yield ""
-    about = "; ".join([run_words(record), environment_words(record), f"run {record.id}"])
+    said = [run_words(record), environment_words(record), no_energy(record), f"run {record.id}"]
+    about = "; ".join(filter(None, said))
     yield f"<sub>{_plain(about)}</sub>"
     yield ""
 
@@ -97,6 +99,8 @@ def _rows(case: CaseRecord, record: RunRecord) -> Iterator[str]:
         tails = [line.tail("p90"), line.tail("p99")]
         yield _row([name, metric, line.value, line.spread, *tails, line.share, check])
         name = check = ""
+    for row in beside(case):
+        yield _row(["", row.name, row.value, row.spread, "", "", "", row.note])
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from harness.spec import Source
 from harness.store import Run, RunWriter, Samples, Store
 from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord, SpanEnergyRecord
 from harness.telemetry.case_energy import case_energy
+from harness.telemetry.gpus import devices_used
 from harness.telemetry.simulated import simulated_by
 from harness.telemetry.summary import summarise_case
 
@@ -103,7 +104,9 @@ def run_visits(
     """
     plugin_files = [Path(name) for name in record.plugin_files]
     threads = max((case.threads for case in plan.cases), default=1)
-    watching = Watching(plan.suite.telemetry, writer.path, plugin_files, threads)
+    cuda = any(case.device == "cuda" for case in plan.cases)
+    devices = devices_used(os.environ) if cuda and plan.suite.telemetry.enabled else ()
+    watching = Watching(plan.suite.telemetry, writer.path, plugin_files, threads, devices)
     engine = _Engine(plan, record, writer, store, watcher, watching)
     try:
         with watching:
@@ -250,6 +253,7 @@ class _Engine:
         if ended.result is None:
             return failed_round(number, started_at, ended), [], seen, task_file
         found = ended.result.record
+        found.cautions.extend(self._watching.elsewhere(found.facts))
         found.span_energy = _span_energy(ended.result.spans, seen)
         measured = sum(p.end_ns - p.start_ns for p in found.phases if p.name in _SAMPLING) / 1e9
         self._overheads.append(max(0.0, seconds_since(started) - measured))

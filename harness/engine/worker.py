@@ -193,6 +193,8 @@ class _CaseWorker:
         session = self._load(backend, options)
         passed = self._measure(scenario, session)
         self._facts |= {**session.facts(), "tokens_digest": "".join(self._digests)}
+        if case.device == "cuda":
+            self._facts["gpu_uuid"] = str(torch.cuda.get_device_properties(0).uuid)
         with self._in_phase("close"):
             session.close()
             del session

@@ -226,6 +226,8 @@ class SamplerProcess(_Record):
     """How the scheduler treats it."""
     cores: list[int] | None = None
     """The cores it is kept on; None where none is left over by the workers."""
+    devices: list[str] = Field(default_factory=list)
+    """UUIDs of the GPUs that the cases use; empty where they use none, and all were watched."""
     samplers: list[SamplerRecord] = Field(default_factory=list)
     ticks: int | None = None
     missed: int | None = None
