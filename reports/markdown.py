@@ -82,8 +82,8 @@ def _run(record: RunRecord) -> Iterator[str]:
         for caution in cautions_of(case):
             yield f"- ⚠ {_plain(f'{case.id}: {caution_words(caution)}')}"
     yield ""
-    said = [run_words(record), environment_words(record), no_energy(record), f"run {record.id}"]
-    about = "; ".join(filter(None, said))
+    made = [run_words(record), environment_words(record), no_energy(record), f"run {record.id}"]
+    about = "; ".join(filter(None, made))
     yield f"<sub>{_plain(about)}</sub>"
     yield ""
 
