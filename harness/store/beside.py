@@ -17,13 +17,12 @@ from harness.store.view import machine_words
 __all__ = ["Beside", "beside", "no_energy"]
 
 _SHOWN = {
-    "measure": ("energy per token", "all of an iteration"),
-    "prefill": ("prefill, per prompt token", ""),
-    "decode": ("decode, per token", ""),
+    "measure": "energy per token",
+    "prefill": "prefill, per prompt token",
+    "decode": "decode, per token",
 }
-"""Phases whose energy is shown: the name of their row, and what it covers."""
+"""Phases whose energy is shown, and the name of their row."""
 _MEMORY = ("import", "load", "prepare", "warm-up", "measure")
-_ENERGY_UNITS = ("J", "W")
 
 
 @dataclass(frozen=True)
@@ -63,14 +62,14 @@ def _energy(case: CaseRecord) -> Iterator[Beside]:
     devices = {e.device for e in used}
     order = list(_SHOWN)
     for one in sorted(used, key=lambda e: (e.device, e.point, order.index(e.phase))):
-        name, covers = _SHOWN[one.phase]
+        name = _SHOWN[one.phase]
         where = ", ".join(filter(None, [one.point, one.device if len(devices) > 1 else ""]))
         per_token = one.joules_per_token
         yield Beside(
             name=f"{name} ({where})" if where else name,
             value=_joules(per_token),
             spread=spread(per_token),
-            note=per_token.reason or "; ".join(_energy_notes(one, covers, alone=len(devices) == 1)),
+            note=per_token.reason or "; ".join(_energy_notes(one, alone=len(devices) == 1)),
         )
 
 
@@ -81,17 +80,17 @@ def _joules(reading: Reading) -> str:
     return quantity(reading.value * 1e3, "mJ") if small else quantity(reading.value, "J")
 
 
-def _energy_notes(one: EnergyRecord, covers: str, *, alone: bool) -> Iterator[str]:
+def _energy_notes(one: EnergyRecord, *, alone: bool) -> Iterator[str]:
     net, idle = one.net_joules_per_token, one.idle_watts
-    if net.value is not None:
-        took = f" ({quantity(idle.value, 'W')} before the run)" if idle and idle.value else ""
-        yield f"net of idling{took} {_joules(net)} {spread(net)}".rstrip()
+    took = f"{quantity(idle.value, 'W')} idle" if idle and idle.value is not None else "idling"
+    if net.value is None:
+        yield f"net unknown: {net.reason}"
+    elif net.low is not None and net.high is not None and net.low <= 0 <= net.high:
+        yield f"net of {took} nothing that can be told from 0"
     else:
-        yield f"net of idling unknown: {net.reason}"
-    if covers:
-        yield covers
-    how = "by its counter" if one.method == "counter" else "power summed up"
-    yield f"{one.device} {how}" if alone else how
+        yield f"net of {took} {_joules(net)} {spread(net)}".rstrip()
+    how = "counter" if one.method == "counter" else "power summed up"
+    yield f"{one.device}, {how}" if alone else how
 
 
 def _memory(case: CaseRecord) -> Iterator[Beside]:

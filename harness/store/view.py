@@ -165,6 +165,8 @@ def machine_words(case: CaseRecord) -> str:
             value = _over_phases(same, kind)
             if value is not None:
                 words.append(said.format(value=quantity(value, _UNITS.get(kind, same[0][1].unit))))
+    if any(word.startswith("power ") for word in words):  # instant power says more
+        words = [word for word in words if not word.endswith("(1 s averages)")]
     missed = sum(p.missed for p in phases)
     if missed:
         words.append(f"{missed} readings missed")
@@ -177,7 +179,7 @@ _SHOWN = (
     ("worker", "resident_bytes", "up to {value} resident", "highest"),
     ("*", "sm_clock_mhz", "clock {value}", "mean"),
     ("*", "power_instant_w", "power {value}", "mean"),
-    ("*", "power_average_w", "power {value} (1 s averages)", "mean"),
+    ("*", "power_average_w", "mean power {value} (1 s averages)", "mean"),
     ("*", "temperature_c", "up to {value}", "highest"),
 )
 """Device (`*` for any that is named), quantity, words, and which of its figures."""

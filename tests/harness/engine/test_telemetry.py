@@ -37,6 +37,14 @@ def watched(write_suite: Callable[..., Path], run_suite_once: SuiteRunner) -> Ra
     )
 
 
+@pytest.fixture
+def store(watched: Ran, tmp_path: Path) -> Path:
+    """A store of its own that has the reference already: computing it takes longer than the run."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "cache").symlink_to(watched.store / "cache")
+    return tmp_path / "store"
+
+
 @pytest.fixture(scope="module")
 def points(watched: Ran) -> list[PointRecord]:
     return [r.points[0] for r in watched.run.record.cases[0].rounds]
@@ -160,11 +168,12 @@ def test_figures_are_of_what_was_kept(watched: Ran, points: list[PointRecord]) -
 
 
 def test_a_disturbed_round_is_repeated_where_the_suite_says_so(
-    suite: Callable[..., Path], run_suite: SuiteRunner
+    suite: Callable[..., Path], run_suite: SuiteRunner, store: Path
 ) -> None:
     ran = run_suite(
         suite(THROTTLED), "--json", PLUGIN, "--set=telemetry.on_disturbance=retry",
         "--set=telemetry.idle_seconds=0", "--set=run.max_seconds=0.8", "--set=run.max_samples=40",
+        store=store,
     )  # fmt: skip
     case = ran.run.record.cases[0]
 
@@ -174,8 +183,25 @@ def test_a_disturbed_round_is_repeated_where_the_suite_says_so(
     assert set(ran.run.samples["phase"]) <= {"warmup", "measure"}
 
 
-def test_telemetry_can_be_left_out(suite: Callable[..., Path], run_suite: SuiteRunner) -> None:
-    ran = run_suite(suite(EAGER), "--json", "--set=telemetry.enabled=false")
+def test_a_budget_that_has_no_room_for_it_keeps_the_disturbed_attempt_and_its_caution(
+    suite: Callable[..., Path], run_suite: SuiteRunner, store: Path
+) -> None:
+    ran = run_suite(
+        suite(THROTTLED), "--json", PLUGIN, "--set=telemetry.on_disturbance=retry",
+        "--set=telemetry.idle_seconds=0", "--set=run.budget=3", "--set=run.max_seconds=0.8",
+        "--set=run.max_samples=40", store=store,
+    )  # fmt: skip
+    case = ran.run.record.cases[0]
+
+    assert case.rounds[0].attempts == 1
+    assert case.status == "done"
+    assert any(c.kind == "throttled" for c in case.cautions)
+
+
+def test_telemetry_can_be_left_out(
+    suite: Callable[..., Path], run_suite: SuiteRunner, store: Path
+) -> None:
+    ran = run_suite(suite(EAGER), "--json", "--set=telemetry.enabled=false", store=store)
 
     assert ran.status == 0, ran.err
     assert record_of(ran.out)["telemetry"] == []
@@ -184,9 +210,8 @@ def test_telemetry_can_be_left_out(suite: Callable[..., Path], run_suite: SuiteR
 
 
 def test_a_killed_sampler_costs_the_run_nothing_but_its_readings(
-    suite: Callable[..., Path], tmp_path: Path
+    suite: Callable[..., Path], store: Path
 ) -> None:
-    store = tmp_path / "store"
     process = subprocess.Popen(
         [*HARNESS, "run", str(suite(EAGER))],
         env=environment(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

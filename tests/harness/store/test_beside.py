@@ -38,10 +38,17 @@ def test_energy_per_token_is_gross_with_its_bound_and_net_with_the_idle_power() 
     row = _rows(case)["energy per token"]
 
     assert (row.value, row.spread) == ("3.20 J", "± 3.1 %")
-    assert row.note == (
-        "net of idling (65 W before the run) 1.20 J ± 8.3 %; all of an iteration; "
-        "GPU-a by its counter"
-    )
+    assert row.note == "net of 65 W idle 1.20 J ± 8.3 %; GPU-a, counter"
+
+
+def test_a_net_that_may_be_nothing_is_not_given_as_a_figure() -> None:
+    case = example_record().cases[0]
+    none = Reading(value=0.004, low=-0.1, high=0.2)
+    case.energy = [_energy("measure", Reading(value=3.2), net_joules_per_token=none)]
+
+    note = _rows(case)["energy per token"].note
+
+    assert note.startswith("net of 65 W idle nothing that can be told from 0")
 
 
 def test_prefill_and_decode_stand_apart_and_one_that_is_not_known_says_why() -> None:
