@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from harness.cache import cache_folder
-from harness.contracts import Availability, Backend, BackendOptions
+from harness.contracts import Availability, Backend, BackendOptions, Held
 from harness.errors import SessionError, UnavailableError
 from harness.model.engine_session import EngineSession
 
@@ -105,6 +105,11 @@ class LlamaCppSession(EngineSession):
         self._config = config
         self._options = options
         self._context: Any = None
+
+    def held(self) -> Held:
+        """Weights lie in the mapped file; what a context takes, llama.cpp does not say."""
+        weights = int(self.facts()["weight_bytes"])
+        return Held(weights=weights, mapped=weights)
 
     def allocate(self, batch: int, context: int) -> tuple[Tensor, Tensor]:
         """Have llama.cpp make a context, and touch its cache."""

@@ -1,9 +1,13 @@
 """What watching costs, and whether it keeps its rate: `python -m benchmarks.telemetry`.
 
-    cost    decode throughput with the sampler process at 50 Hz against without, alternately; the
-            ratio's 95 % interval must lie within 0.99 to 1.01
+    cost    decode throughput with the sampler process at 50 Hz against without; the ratio's 95 %
+            interval must lie within 0.99 to 1.01
     rate    both cores busy with decoding: 99 % of ticks within 2 ms of when they were due
 
+Where the weights lie in memory makes two processes differ by more than a sampler costs. So there is
+one live worker and one live sampler, which is frozen (SIGSTOP) and let go (SIGCONT) block by block:
+on, off, off, on, or the other way round, by chance. A machine that drifts, drifts alike for both.
+The ratio of each four is one observation; their robust centre and interval are the gate's own.
 Runs in this process with torch's threads on all cores, as a worker does. Prints JSON at the end.
 """
 
@@ -26,11 +30,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import StepSession
+from harness.stats import compare
 from harness.telemetry.beside import Beside
 from harness.telemetry.lines import Call, Missed
 from harness.telemetry.process import SamplingTask
 
 _TOLERANCE = 0.01
+_PROMPT = 16
+_SETTLE = 3
+_MOST_TOKENS = 200
 _LATE_MS = 2.0
 _IN_TIME = 0.99
 
@@ -38,22 +46,23 @@ _IN_TIME = 0.99
 def main() -> None:
     """Measure both; exit 1 where one is not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry")
-    parser.add_argument("--pairs", type=int, default=400)
-    parser.add_argument("--tokens", type=int, default=16, help="of each half of a pair")
+    parser.add_argument("--blocks", type=int, default=400, help="half of them with the sampler")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each block, about")
     parser.add_argument("--hz", type=float, default=50.0)
     parser.add_argument("--model", default="smollm2-135m", help="preset, file or folder")
     parser.add_argument("--rate-seconds", type=float, default=20.0)
     given = parser.parse_args()
-    session = _session(given.model)
+    session = session_on("cpu", given.model)
     found = {
-        "cost": cost(session, given.pairs, given.tokens, given.hz),
+        "cost": cost(session, given.blocks, given.seconds, given.hz),
         "rate": rate(given.rate_seconds, given.hz),
     }
     print(json.dumps(found, indent=1))
     sys.exit(0 if all(part["ok"] for part in found.values()) else 1)
 
 
-def _session(model: str) -> StepSession:
+def session_on(device: str, model: str) -> StepSession:
+    """Return eager's session on a device, prepared for what is measured here."""
     import torch
 
     from harness.contracts import Backend
@@ -61,10 +70,10 @@ def _session(model: str) -> StepSession:
     from harness.plugins import find
 
     backend = find(Backend, "eager")
-    options = backend.Options()
+    options = backend.Options.model_validate({"device": device})
     torch.set_num_threads(options.threads)
-    session: Any = backend.load(open_model(model), "cpu", options)
-    session.prepare(1, 256)
+    session: Any = backend.load(open_model(model), device, options)
+    session.prepare(1, _PROMPT + _MOST_TOKENS + _SETTLE)
     return session
 
 
@@ -76,12 +85,18 @@ def _watched(hz: float) -> Iterator[Beside]:
             yield beside
 
 
-def _tokens_per_s(session: StepSession, tokens: int) -> float:
-    """Decode so many tokens after a short prompt; the clock runs while decoding only."""
+def _block(session: StepSession, tokens: int) -> float:
+    """Return tokens per second over so many, always at the same positions.
+
+    The prompt and a few tokens come before the clock starts: what freezing or waking the sampler
+    does to the caches belongs to no block.
+    """
     import torch
 
     session.reset()
-    session.prefill(torch.arange(16).unsqueeze(0), torch.tensor([16]))
+    session.prefill(torch.arange(_PROMPT).unsqueeze(0), torch.tensor([_PROMPT]))
+    for _ in range(_SETTLE):
+        session.decode()
     session.synchronize()
     start_ns = time.monotonic_ns()
     for _ in range(tokens):
@@ -90,52 +105,51 @@ def _tokens_per_s(session: StepSession, tokens: int) -> float:
     return tokens / (time.monotonic_ns() - start_ns) * 1e9
 
 
-def cost(session: StepSession, pairs: int, tokens: int, hz: float) -> dict[str, Any]:
-    """Return the ratio of throughput with the sampler to that without, from alternating pairs.
+def cost(session: StepSession, blocks: int, seconds: float, hz: float) -> dict[str, Any]:
+    """Return the ratio of throughput with the sampler to that without, from fours of blocks.
 
-    The machine's own drift is slower than a pair, so pairs are short: the sampler process is not
-    ended for the half without it but stopped by a signal, and its ticks meanwhile are missed.
+    While the sampler is frozen its ticks are missed; it takes them up again at the next one due.
     """
-    for _ in range(4):
-        _tokens_per_s(session, tokens)  # warm
-    logs, plain, used, watched_s = [], [], 0.0, 0.0
+    warm = [_block(session, _PROMPT) for _ in range(6)]
+    tokens = max(4, min(_MOST_TOKENS, round(seconds * statistics.median(warm))))
+    base: list[list[float]] = []
+    cand: list[list[float]] = []
+    used = watched_s = 0.0
     draw = random.Random(0)
     with _watched(hz) as beside:
-        for _ in range(pairs):
-            halves: dict[bool, float] = {}
-            for watched in draw.sample((True, False), 2):
+        for _ in range(blocks // 4):
+            with_it: dict[bool, list[float]] = {True: [], False: []}
+            first = draw.random() < 0.5
+            for watched in (first, not first, not first, first):
                 os.kill(beside.pid, signal.SIGCONT if watched else signal.SIGSTOP)
                 before, start = _cpu_s(beside.pid), time.monotonic()
-                halves[watched] = _tokens_per_s(session, tokens)
+                with_it[watched].append(_block(session, tokens))
                 if watched:
                     used += _cpu_s(beside.pid) - before
                     watched_s += time.monotonic() - start
-            logs.append(math.log(halves[True] / halves[False]))
-            plain.append(halves[False])
+            base.append(with_it[False])
+            cand.append(with_it[True])
         os.kill(beside.pid, signal.SIGCONT)
         calls = sum(isinstance(item, Call) and item.tier == "fast" for item in beside.stop())
-    low, high = (math.exp(end) for end in _interval(logs))
+    found = compare(base, cand, better="higher", margin=_TOLERANCE)
+    fours = [
+        math.log(statistics.fmean(on) / statistics.fmean(off))
+        for off, on in zip(base, cand, strict=True)
+    ]
+    low, high = found.low or 0.0, found.high or math.inf
     return {
-        "pairs": pairs,
+        "blocks": 4 * len(base),
         "tokens_each": tokens,
         "hz": hz,
         "readings": calls,
-        "tokens_per_s_without": round(statistics.median(plain), 2),
-        "ratio": round(math.exp(statistics.fmean(logs)), 5),
+        "tokens_per_s_without": round(statistics.median(v for off in base for v in off), 2),
+        "ratio": round(found.ratio or math.nan, 5),
         "low": round(low, 5),
         "high": round(high, 5),
-        "spread_of_pairs": round(statistics.stdev(logs), 4),
+        "spread_of_fours": round(statistics.stdev(fours), 4),
         "sampler_cores": round(used / watched_s, 5),
         "ok": low >= 1 - _TOLERANCE and high <= 1 + _TOLERANCE,
     }
-
-
-def _interval(values: list[float]) -> tuple[float, float]:
-    """95 % interval of the mean, Student's t."""
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-    return statistics.fmean(values) - half, statistics.fmean(values) + half
 
 
 def _cpu_s(pid: int) -> float:

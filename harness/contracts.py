@@ -35,6 +35,7 @@ __all__ = [
     "Backend",
     "BackendOptions",
     "Chart",
+    "Held",
     "Lab",
     "MemoryMeter",
     "Observation",
@@ -47,6 +48,7 @@ __all__ = [
     "Scenario",
     "Session",
     "Site",
+    "Span",
     "StepSession",
     "StreamSession",
     "TokenEvent",
@@ -132,6 +134,20 @@ class Backend(ABC):
         return self.load(model, device, options)
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a session holds, in bytes, by its own account: what measured memory is held against."""
+
+    weights: int
+    """In the layout they are kept in, what is kept twice counted twice."""
+    twice: int = 0
+    """Of the weights, what is there in a second layout."""
+    mapped: int = 0
+    """Of the weights, what lies in pages of a file that is only mapped."""
+    state: int | None = None
+    """KV cache, logits and tables for the prepared shape; None where it can't say."""
+
+
 class Session(ABC):
     """A backend loaded with a model. Used by one thread, prepared before use, closed after."""
 
@@ -149,6 +165,10 @@ class Session(ABC):
     def facts(self) -> Mapping[str, Any]:
         """What the backend wants recorded with the run (graph breaks, buckets); JSON values."""
         return {}
+
+    def held(self) -> Held | None:
+        """What it holds now; None where it can't say."""
+        return None
 
 
 class StepSession(Session):
@@ -237,11 +257,24 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of an iteration in which the session did one kind of work, by `lab.now_ns`."""
+
+    kind: Literal["prefill", "decode"]
+    start_ns: int
+    end_ns: int
+    tokens: int
+    """Prompt tokens in a prefill, tokens made in a decode."""
+
+
+@dataclass(frozen=True)
 class Observation:
     """One timed iteration: the samples it gave, by metric, and the tokens it made."""
 
     values: Mapping[str, Sequence[float]]
     transcripts: Sequence[Transcript] = ()
+    spans: Sequence[Span] = ()
+    """What the energy of prefill and decode is taken over; may be left out."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +318,8 @@ class Lab:
     """The same in every round and for every backend, so that all see the same prompts."""
     phase_bytes: Mapping[str, int] = field(default_factory=dict)
     """Memory in use after each phase so far: `import`, `load`, `prepare`."""
+    phase_mapped_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Of it, what lies in pages of files; without phases in which that is not known."""
     budget_bytes: int | None = None
     phase_s: Mapping[str, float] = field(default_factory=dict)
     """What each phase so far took, in seconds: `import`, `load`, `prepare`, `verify`."""

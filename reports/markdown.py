@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.contracts import Report
 from harness.shown import printable
 from harness.store.answer import answers, tokens_words
+from harness.store.beside import beside, no_energy
 from harness.store.durable import write_durably
 from harness.store.record import CaseRecord, RunRecord
+from harness.store.simulated import simulated_words
 from harness.store.view import (
     caution_words,
     cautions_of,
@@ -64,6 +66,9 @@ class MarkdownReport(Report):
 
 def _run(record: RunRecord) -> Iterator[str]:
     first, *more = answers(record)
+    if said := simulated_words(record):
+        # GitHub's alert: red, with a sign, in every theme.
+        yield from ("> [!CAUTION]", f"> {_plain(said)}.", "")
     yield f"### {_plain(first)}"
     yield ""
     yield from (f"- {_plain(sentence)}" for sentence in [*more, tokens_words(record)])
@@ -77,7 +82,8 @@ def _run(record: RunRecord) -> Iterator[str]:
         for caution in cautions_of(case):
             yield f"- ⚠ {_plain(f'{case.id}: {caution_words(caution)}')}"
     yield ""
-    about = "; ".join([run_words(record), environment_words(record), f"run {record.id}"])
+    made = [run_words(record), environment_words(record), no_energy(record), f"run {record.id}"]
+    about = "; ".join(filter(None, made))
     yield f"<sub>{_plain(about)}</sub>"
     yield ""
 
@@ -93,6 +99,8 @@ def _rows(case: CaseRecord, record: RunRecord) -> Iterator[str]:
         tails = [line.tail("p90"), line.tail("p99")]
         yield _row([name, metric, line.value, line.spread, *tails, line.share, check])
         name = check = ""
+    for row in beside(case):
+        yield _row(["", row.name, row.value, row.spread, "", "", "", row.note])
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from harness.pictures import png
 from harness.shown import printable
 from harness.store.answer import answers, tokens_words
 from harness.store.durable import write_durably
+from harness.store.simulated import simulated_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,9 @@ class NotebookReport(Report):
 
 def _cells(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     said = [words for run in runs for words in (*answers(run.record), tokens_words(run.record))]
+    for warning in filter(None, (simulated_words(run.record) for run in runs)):
+        color = "color: #b3261e; font-weight: bold"
+        yield _words(f'<p style="{color}">{_plain(warning)}.</p>')
     yield _words("\n".join(f"- {_plain(sentence)}" for sentence in said))
     paths = [str(run.path.resolve()) for run in runs]
     yield _code(

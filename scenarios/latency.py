@@ -19,6 +19,7 @@ from harness.contracts import (
     Point,
     Request,
     Scenario,
+    Span,
     StreamSession,
     TokenEvent,
     Transcript,
@@ -177,6 +178,10 @@ def _observe(
             ],
         },
         transcripts=[Transcript(request.prompt_ids, tuple(event.token for event in events))],
+        spans=[
+            Span("prefill", submitted_ns, at_ns[0], prompt),
+            Span("decode", at_ns[0], at_ns[-1], steps),
+        ],
     )
 
 

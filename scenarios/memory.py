@@ -13,7 +13,16 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from harness.contracts import Lab, Observation, Options, Point, Scenario, StepSession, Transcript
+from harness.contracts import (
+    Held,
+    Lab,
+    Observation,
+    Options,
+    Point,
+    Scenario,
+    StepSession,
+    Transcript,
+)
 from harness.errors import SpecError
 from harness.metrics import Direction, Metric
 from harness.model.config import ModelConfig
@@ -87,6 +96,7 @@ class MemoryScenario(Scenario):
 
     summary = "weights, KV cache, activations and peak; growth; largest batch and context that fit"
     level = "step"
+    version = 2
     Options = MemoryOptions
     metrics = (
         _row("peak_bytes", "bytes", "The most in use during a prefill and the decoding after."),
@@ -95,13 +105,23 @@ class MemoryScenario(Scenario):
         _row("prepare_bytes", "bytes", "In use once the session is prepared for its shape."),
         _row("prefill_peak_bytes", "bytes", "The most in use during prefill."),
         _row("decode_peak_bytes", "bytes", "The most in use during decoding."),
-        _row("weights_bytes", "bytes", "What loading added: in use after load and before it."),
+        _row("weights_bytes", "bytes", "What loading added: in use after load and before it, once "
+             "freed memory is given back. Pages of files count where the session says that its "
+             "weights are only mapped, and else in mapped_bytes."),
         _row("computed_weights_bytes", "bytes", "Parameters × bytes of the precision, a tied "
              "head counted once.", "neither"),
+        _row("held_weights_bytes", "bytes", "What the session says its weights take, in the layout "
+             "they are kept in; a table kept in two counts twice.", "neither"),
+        _row("kept_twice_bytes", "bytes", "Of held_weights_bytes, what is there in a second "
+             "layout.", "neither"),
         _row("kv_bytes", "bytes", "What preparing added: KV cache and whatever else the backend "
-             "sets up for the shape."),
+             "sets up for the shape; without pages of files."),
         _row("computed_kv_bytes", "bytes", "2 × layers × KV heads × head size × batch × context × "
              "bytes of the precision.", "neither"),
+        _row("held_state_bytes", "bytes", "What the session says it holds for the shape: KV cache, "
+             "logits, tables.", "neither"),
+        _row("mapped_bytes", "bytes", "Pages of files that loading and preparing touched: code of "
+             "libraries, files that stay mapped. Weights that are only mapped are not in it."),
         _row("activation_bytes", "bytes", "Peak of prefill and decoding above what was in use just "
              "before. Memory that the allocator kept from earlier calls is reused unseen."),
         _row("growth_bytes_per_1000_tokens", "bytes", "Median slope (Theil-Sen) of memory in use "
@@ -137,7 +157,8 @@ class MemoryScenario(Scenario):
         rounds = itertools.count()
         while True:
             generation = _Generation(session, point, options, lab, next(rounds))
-            values = _phases(lab) | _computed(point, lab) | generation.peaks()
+            held = session.held()
+            values = _phases(lab, held) | _computed(point, lab, held) | generation.peaks()
             values["growth_bytes_per_1000_tokens"] = generation.growth(options.growth_tokens)
             if options.search:
                 values |= _search(session, point, options, lab, values["peak_bytes"])
@@ -147,28 +168,43 @@ class MemoryScenario(Scenario):
             )
 
 
-def _phases(lab: Lab) -> dict[str, float]:
+def _phases(lab: Lab, held: Held | None) -> dict[str, float]:
     """Return memory after each phase, and what each added; what was not recorded stays absent."""
-    after = lab.phase_bytes
+    after, mapped = lab.phase_bytes, lab.phase_mapped_bytes
     values: dict[str, float] = {
         f"{phase}_bytes": after[phase] for phase in ("import", "load", "prepare") if phase in after
     }
+    files = 0
     for name, (before, phase) in {
         "weights_bytes": ("import", "load"),
         "kv_bytes": ("load", "prepare"),
     }.items():
+        if before not in after or phase not in after:
+            continue
+        pages = mapped.get(phase, 0) - mapped.get(before, 0)
+        if phase == "load" and held is not None:
+            pages -= min(held.mapped, pages)
+        added = after[phase] - after[before] - pages
+        files += pages
         # A phase that ends with less than it began with says nothing of what it added.
-        if before in after and phase in after and after[phase] >= after[before]:
-            values[name] = after[phase] - after[before]
+        if added >= 0:
+            values[name] = added
+    if mapped:
+        values["mapped_bytes"] = max(files, 0)
     return values
 
 
-def _computed(point: Point, lab: Lab) -> dict[str, float]:
-    return {
+def _computed(point: Point, lab: Lab, held: Held | None) -> dict[str, float]:
+    values: dict[str, float] = {
         "computed_weights_bytes": lab.model.weight_bytes(lab.dtype),
         "computed_kv_bytes": lab.model.kv_bytes(point.batch, point.context, lab.dtype),
         "model_context": lab.model.max_context,
     }
+    if held is not None:
+        values |= {"held_weights_bytes": held.weights, "kept_twice_bytes": held.twice}
+        if held.state is not None:
+            values["held_state_bytes"] = held.state
+    return values
 
 
 class _Generation:

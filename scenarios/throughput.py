@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from harness.contracts import Lab, Observation, Options, Point, Scenario, StepSession, Transcript
+from harness.contracts import (
+    Lab,
+    Observation,
+    Options,
+    Point,
+    Scenario,
+    Span,
+    StepSession,
+    Transcript,
+)
 from harness.errors import SessionError, SpecError
 from harness.metrics import Metric
 from harness.model.config import ModelConfig
@@ -171,9 +180,24 @@ class _Generation:
 
     tokens: list[list[int]]
     """[B][new_tokens]"""
-    prefill_ns: int
-    decode_ns: int
-    total_ns: int
+    start_ns: int
+    prefilled_ns: int
+    end_ns: int
+
+    @property
+    def prefill_ns(self) -> int:
+        """How long the prompts took."""
+        return self.prefilled_ns - self.start_ns
+
+    @property
+    def decode_ns(self) -> int:
+        """How long all tokens but the first took."""
+        return self.end_ns - self.prefilled_ns
+
+    @property
+    def total_ns(self) -> int:
+        """From the call of prefill until all tokens are on the host."""
+        return self.end_ns - self.start_ns
 
 
 def _generate(
@@ -202,7 +226,7 @@ def _generate(
 
     if not start_ns < prefilled_ns < end_ns:
         raise SessionError("no time passed while a batch was served", where="prefill, decode")
-    return _Generation(on_host, prefilled_ns - start_ns, end_ns - prefilled_ns, end_ns - start_ns)
+    return _Generation(on_host, start_ns, prefilled_ns, end_ns)
 
 
 def _observe(rows: Sequence[tuple[int, ...]], made: _Generation, lab: Lab) -> Observation:
@@ -221,6 +245,10 @@ def _observe(rows: Sequence[tuple[int, ...]], made: _Generation, lab: Lab) -> Ob
         },
         transcripts=[
             Transcript(row, tuple(tokens)) for row, tokens in zip(rows, made.tokens, strict=True)
+        ],
+        spans=[
+            Span("prefill", made.start_ns, made.prefilled_ns, prompt_tokens),
+            Span("decode", made.prefilled_ns, made.end_ns, batch * steps),
         ],
     )
 

@@ -19,6 +19,7 @@ from harness.store.folder import DEFAULT_ROOT
 from harness.store.migrate import plain
 from harness.store.run import figure_rows
 from harness.store.samples import parquet_bytes
+from harness.store.simulated import refuse_simulated
 
 __all__ = ["Content", "Format", "export"]
 
@@ -53,6 +54,9 @@ def export(
 ) -> None:
     """Write a run's figures or samples as CSV, JSON, Parquet or another tool's format."""
     found = Store(store).find(run)
+    if format is not Format.JSON:  # the only one with a place for the mark
+        remedy = "harness export --format json holds what was simulated"
+        refuse_simulated(found.record, "another tool's figures", remedy)
     if output == "-" and format is Format.PARQUET and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal", remedy="name a file with -o FILE")
     data = _encoded(found, format, content)
@@ -83,6 +87,7 @@ def _encoded(run: Run, format: Format, content: Content) -> bytes:  # noqa: A002
         "suite": run.record.suite,
         "created_at": run.record.created_at,
         "harness_version": run.record.harness_version,
+        "simulated": run.record.simulated,
         "metrics": [metric.model_dump(mode="json") for metric in run.record.metrics],
         content.value: rows,
     }

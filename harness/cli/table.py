@@ -16,7 +16,9 @@ from harness.shown import interval, printable, quantity
 from harness.store import Run
 from harness.store.accounts import Account, accounts_of
 from harness.store.answer import answers, tokens_words
+from harness.store.beside import Beside, beside, no_energy
 from harness.store.record import CaseRecord, RunRecord
+from harness.store.simulated import simulated_words
 from harness.store.view import (
     Line,
     caution_words,
@@ -24,7 +26,6 @@ from harness.store.view import (
     check_words,
     environment_words,
     lines,
-    machine_words,
     run_words,
     why_no_figures,
 )
@@ -62,8 +63,8 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
             parts += _sequence(run, case) if everything else _reasons(found)
         if not only and case.status == "done":
             parts += [Padding(_account(a), (0, 0, 0, 2)) for a in accounts_of(case)]
-        if words := machine_words(case):
-            parts.append(_indented(f"meanwhile: {words}", "dim"))
+        if not only and (rows := beside(case)):
+            parts.append(Padding(_beside(rows), (0, 0, 0, 2)))
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
@@ -75,12 +76,16 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(printable(run_words(record)), style="bold")
     yield Text(printable(environment_words(record)), style="dim")
     yield Text(f"run {printable(record.id)}", style="dim")
+    if said := simulated_words(record):
+        yield Text(printable(said), style="bold red")
 
 
 def _closing(record: RunRecord, only: Sequence[str], *, short: bool) -> Iterator[RenderableType]:
     tails = [f for c in record.cases for f in c.figures if f.statistic in ("p90", "p99")]
     if short and any(figure.reading.value is None for figure in tails):
         yield Text("– is not known from these samples; harness show -a says why", style="dim")
+    if why := no_energy(record):
+        yield Text(printable(why), style="dim")
     yield from comparison_bars(record, only)
     for sentence in answers(record):
         yield Text(printable(sentence), style="bold")
@@ -183,10 +188,24 @@ def _account(account: Account) -> Table:
     table.add_row(Text(account.name, style="bold"), _bytes(account.total), "")
     for part in account.parts:
         off = part.off_by
-        beside = "" if off is None else f"{off:+.1%} of what is computed"
+        against = "" if off is None else f"{off:+.1%} against {part.computed_by}"
+        beside = "; ".join(filter(None, [against, part.note]))
         table.add_row(Text(f"  {part.name}"), _bytes(part.measured), Text(beside, style="dim"))
     rest = account.remainder
     table.add_row(Text("  remainder"), _bytes(rest), Text(rest.reason or account.rest, style="dim"))
+    return table
+
+
+def _beside(rows: Sequence[Beside]) -> Table:
+    """Energy, memory, disturbance; what a row is made of beneath it."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(overflow="fold", width=_LABEL)
+    table.add_column(justify="right", min_width=_WIDTHS["value"], no_wrap=True)
+    table.add_column(justify="right", min_width=_WIDTHS["spread"], no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        note = Text(printable(row.note), style="dim")
+        table.add_row(Text(printable(row.name)), Text(row.value), Text(row.spread), note)
     return table
 
 

@@ -78,6 +78,16 @@ class SampleRow(_Event):
     values: list[float]
 
 
+class SpanRow(_Event):
+    """A stretch of a measured iteration in which one kind of work was done."""
+
+    point: str
+    kind: Literal["prefill", "decode"]
+    start_ns: int
+    end_ns: int
+    tokens: int
+
+
 class Ready(_Event):
     """A side of a duet has warmed a point up and waits to be told when to measure."""
 
@@ -98,6 +108,7 @@ class Result(_Event):
     event: Literal["result"] = "result"
     record: RoundRecord
     samples: list[SampleRow]
+    spans: list[SpanRow] = Field(default_factory=list)
 
 
 AnyEvent = PhaseStarted | Progress | Failed | Ready | BlockDone | Result

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.cautions import Caution, CautionKind, caution
-from harness.contracts import Lab, Observation, Point, Scenario, Session, Transcript
+from harness.contracts import Lab, Observation, Point, Scenario, Session, Span, Transcript
 from harness.engine.clock import now_ns, seconds_since
-from harness.engine.events import Progress, SampleRow
+from harness.engine.events import Progress, SampleRow, SpanRow
 from harness.errors import SessionError
 from harness.metrics import Metric
 from harness.quiet import Snapshot, cautions_for, quietness, snapshot
@@ -49,6 +49,8 @@ class PointResult:
     steady_at_ns: int
     """When the first steady iteration began."""
     end_ns: int
+    spans: list[SpanRow]
+    """Of the measured iterations."""
     blocks: list[BlockRecord] = field(default_factory=list)
     """In a duet."""
 
@@ -64,6 +66,7 @@ class PointSeries:
         """Of the primary metric; none where the point is observed once."""
         self.values: list[dict[str, list[float]]] = []
         self.transcripts: list[list[Transcript]] = []
+        self.spans: list[list[Span]] = []
         self.marks: list[Snapshot] = []
         self.starts_ns: list[int] = []
         self._mark()
@@ -72,12 +75,17 @@ class PointSeries:
         """Keep one observation.
 
         Raises:
-            SessionError: where it has a metric that was not declared, or lacks the primary one.
+            SessionError: where it has a metric that was not declared, lacks the primary one, or has
+            a span that lies outside.
         """
         if unknown := set(observation.values) - self._declared:
             raise SessionError(f"the scenario yields metrics it did not declare: {unknown}")
+        begun_ns = self.starts_ns[-1]
+        if any(not begun_ns <= s.start_ns <= s.end_ns <= now_ns() for s in observation.spans):
+            raise SessionError("the scenario yields a span that does not lie in its iteration")
         self.values.append({k: [float(x) for x in v] for k, v in observation.values.items()})
         self.transcripts.append(list(observation.transcripts))
+        self.spans.append(list(observation.spans))
         self._mark()
         if not self.point.once:
             self.centres.append(_centre(observation.values, self.primary))
@@ -209,6 +217,17 @@ def result_of(
         tokens_digest=_digest(series.transcripts[0]),
         steady_at_ns=series.starts_ns[start],
         end_ns=series.starts_ns[-1],
+        spans=[
+            SpanRow(
+                point=point.label,
+                kind=span.kind,
+                start_ns=span.start_ns,
+                end_ns=span.end_ns,
+                tokens=span.tokens,
+            )
+            for spans in series.spans[start:]
+            for span in spans
+        ],
     )
 
 

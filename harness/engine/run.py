@@ -12,11 +12,11 @@ from typing import Protocol
 
 import harness
 from harness.cautions import Caution, CautionKind, caution
-from harness.contracts import Scenario
+from harness.contracts import Scenario, Span
 from harness.engine.case import Case, ReferenceTask, Task
 from harness.engine.clock import now_ns, seconds_since
 from harness.engine.disturbance import judge
-from harness.engine.events import PhaseStarted, Progress, SampleRow
+from harness.engine.events import PhaseStarted, Progress, SampleRow, SpanRow
 from harness.engine.plan import Plan
 from harness.engine.reference import MOST_POSITIONS, reference_path
 from harness.engine.schedule import WORKER_SECONDS, Visit, order, share
@@ -28,8 +28,9 @@ from harness.errors import StoreError
 from harness.plugins import find
 from harness.spec import Source
 from harness.store import Run, RunWriter, Samples, Store
-from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord
+from harness.store.record import CaseRecord, Failure, RoundRecord, RunRecord, SpanEnergyRecord
 from harness.telemetry.case_energy import case_energy
+from harness.telemetry.gpus import devices_used
 from harness.telemetry.simulated import simulated_by
 from harness.telemetry.summary import summarise_case
 
@@ -103,7 +104,9 @@ def run_visits(
     """
     plugin_files = [Path(name) for name in record.plugin_files]
     threads = max((case.threads for case in plan.cases), default=1)
-    watching = Watching(plan.suite.telemetry, writer.path, plugin_files, threads)
+    cuda = any(case.device == "cuda" for case in plan.cases)
+    devices = devices_used(os.environ) if cuda and plan.suite.telemetry.enabled else ()
+    watching = Watching(plan.suite.telemetry, writer.path, plugin_files, threads, devices)
     engine = _Engine(plan, record, writer, store, watcher, watching)
     try:
         with watching:
@@ -250,6 +253,8 @@ class _Engine:
         if ended.result is None:
             return failed_round(number, started_at, ended), [], seen, task_file
         found = ended.result.record
+        found.cautions.extend(self._watching.elsewhere(found.facts))
+        found.span_energy = _span_energy(ended.result.spans, seen)
         measured = sum(p.end_ns - p.start_ns for p in found.phases if p.name in _SAMPLING) / 1e9
         self._overheads.append(max(0.0, seconds_since(started) - measured))
         return found, ended.result.samples, seen, task_file
@@ -351,6 +356,19 @@ def _case_record(plan: Plan, case: Case) -> CaseRecord:
             )
         ]
     return record
+
+
+def _span_energy(rows: Sequence[SpanRow], seen: Seen | None) -> list[SpanEnergyRecord]:
+    """Return what prefill and decode used; its stretches are too many to be kept."""
+    if seen is None or seen.telemetry is None or not rows:
+        return []
+    from harness.telemetry.span_energy import span_energies
+
+    spans: dict[tuple[str, str], list[Span]] = {}
+    for row in rows:
+        span = Span(row.kind, row.start_ns, row.end_ns, row.tokens)
+        spans.setdefault((row.kind, row.point), []).append(span)
+    return span_energies(spans, seen.telemetry)
 
 
 def _repeated(attempts: int, number: int, *, still: bool) -> Iterator[Caution]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from harness.cautions import Caution, CautionKind, caution
 from harness.engine.clock import now_ns
 from harness.engine.events import PhaseStarted, Progress
 from harness.spec import TelemetrySpec
@@ -57,7 +58,12 @@ class Watching:
     """
 
     def __init__(
-        self, spec: TelemetrySpec, folder: Path, plugin_files: Sequence[Path], threads: int
+        self,
+        spec: TelemetrySpec,
+        folder: Path,
+        plugin_files: Sequence[Path],
+        threads: int,
+        devices: tuple[str, ...] = (),
     ) -> None:
         """Prepare to watch.
 
@@ -66,6 +72,7 @@ class Watching:
             folder: Of the run; gets the readings and the sampler's log while it goes on.
             plugin_files: Where samplers of the user's are.
             threads: Most threads that a worker computes with.
+            devices: UUIDs of the GPUs that workers use; empty for all that are visible.
         """
         self._spec = spec
         self._folder = folder / "telemetry"
@@ -74,6 +81,7 @@ class Watching:
             hz=spec.hz,
             samplers=spec.samplers,
             plugin_files=list(plugin_files),
+            devices=devices,
             cores=spare_cores(threads),
         )
         self._beside: Beside | None = None
@@ -149,6 +157,13 @@ class Watching:
             self._beside.mark()
             self._beside.take()
 
+    def elsewhere(self, facts: Mapping[str, Any]) -> Iterator[Caution]:
+        """Doubt a round whose worker computed on a GPU that was not watched."""
+        used, watched = facts.get("gpu_uuid"), self._task.devices
+        if used and watched and not any(uuid.endswith(str(used)) for uuid in watched):
+            words = f"computed on GPU {used}; watched was {', '.join(watched)}"
+            yield caution(CautionKind.NOT_WATCHED, words)
+
     def end(self) -> Seen | None:
         """End a visit; return what was read during it, None where telemetry is off."""
         if self._beside is None:
@@ -191,6 +206,7 @@ def _record(beside: Beside, task: SamplingTask) -> SamplerProcess:
         pid=beside.pid,
         priority=header.priority if header else "",
         cores=task.cores,
+        devices=list(task.devices),
         samplers=[_sampler(s) for s in header.samplers] if header else [],
         problem=beside.problem,
     )
@@ -239,10 +255,11 @@ def _idle(
     header: Header | None, taken: Sequence[Call | Missed], idle_ns: tuple[int, int]
 ) -> PhaseTelemetry | None:
     from harness.telemetry.columns import series_of, to_columns
-    from harness.telemetry.summary import Watch, phase_telemetry
+    from harness.telemetry.summary import Watch, is_core, phase_telemetry
 
     if header is None:
         return None
-    series = series_of(to_columns(header, (c for c in taken if isinstance(c, Call)), idle_ns))
+    read = series_of(to_columns(header, (c for c in taken if isinstance(c, Call)), idle_ns))
+    series = {key: readings for key, readings in read.items() if not is_core(key.device)}
     missed = sum(m.ticks for m in taken if isinstance(m, Missed))
     return phase_telemetry(IDLE, "", [Watch(*idle_ns, series, missed)])

@@ -38,8 +38,9 @@ from harness.contracts import (
 )
 from harness.engine.case import DuetTask, PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
-from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, Speaker
+from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, SpanRow, Speaker
 from harness.errors import HarnessError, UnavailableError
+from harness.model.session import return_freed_pages
 from harness.plugins import add_file, find
 from harness.reading import Reading
 from harness.store.record import (
@@ -52,11 +53,13 @@ from harness.store.record import (
 
 if TYPE_CHECKING:
     from harness.engine.reference import Reference
-    from harness.memory import CudaMeter
+    from harness.memory import CudaMeter, HostMeter
 
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
+_SIZED = ("load", "prepare")
+"""Phases whose memory says what weights and cache take."""
 
 
 def main() -> None:
@@ -149,6 +152,7 @@ class _CaseWorker:
         self._phases: list[PhaseRecord] = []
         self._points: list[PointRecord] = []
         self._samples: list[SampleRow] = []
+        self._spans: list[SpanRow] = []
         self._cautions: list[Caution] = []
         self._quiet: dict[str, Reading] = {}
         self._transcripts: list[Transcript] = []
@@ -167,7 +171,7 @@ class _CaseWorker:
             self._speaker.say(Failed(phase=self._phase, reason=_one_line(error), unavailable=gone))
             return 1
         self._speaker.ask(PhaseStarted(name="end"))  # whoever watches reads once more
-        self._speaker.say(Result(record=record, samples=self._samples))
+        self._speaker.say(Result(record=record, samples=self._samples, spans=self._spans))
         return 0
 
     def _record(self, started_at: str) -> RoundRecord:
@@ -189,6 +193,8 @@ class _CaseWorker:
         session = self._load(backend, options)
         passed = self._measure(scenario, session)
         self._facts |= {**session.facts(), "tokens_digest": "".join(self._digests)}
+        if case.device == "cuda":
+            self._facts["gpu_uuid"] = str(torch.cuda.get_device_properties(0).uuid)
         with self._in_phase("close"):
             session.close()
             del session
@@ -219,16 +225,20 @@ class _CaseWorker:
         )
 
     def _load(self, backend: Backend, options: Any) -> Session:
+        with self._in_phase("load"):
+            # In a call of its own: the file and its tokenizer are gone before memory is looked at.
+            return self._loaded(backend, options)
+
+    def _loaded(self, backend: Backend, options: Any) -> Session:
         from harness.model import open_model
 
         case = self._case
-        with self._in_phase("load"):
-            can = backend.availability(case.device)
-            if not can.ok:
-                raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
-            model = open_model(case.model, seed=case.model_seed)
-            self._config = model.config
-            return backend.load(model, case.device, options)
+        can = backend.availability(case.device)
+        if not can.ok:
+            raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
+        model = open_model(case.model, seed=case.model_seed)
+        self._config = model.config
+        return backend.load(model, case.device, options)
 
     def _measure(self, scenario: Scenario, session: Session) -> bool:
         """Take every point from prepare to measure; False where its outputs are wrong."""
@@ -267,6 +277,9 @@ class _CaseWorker:
                 phase_bytes={
                     p.name: p.current_bytes for p in self._phases if p.current_bytes is not None
                 },
+                phase_mapped_bytes={
+                    p.name: p.mapped_bytes for p in self._phases if p.mapped_bytes is not None
+                },
                 phase_s={p.name: (p.end_ns - p.start_ns) / 1e9 for p in self._phases},
                 cold=task.cold,
             )
@@ -285,6 +298,7 @@ class _CaseWorker:
             lag = self._lag_s
             self._points.append(result.record.model_copy(update={"lag_s": lag}))
             self._samples += result.samples
+            self._spans += result.spans
             self._quiet |= {
                 f"{point.label}:{k}" if point.label else k: v for k, v in result.quiet.items()
             }
@@ -360,13 +374,18 @@ class _CaseWorker:
             self._meter.reset_peak()
         start = now_ns()
         yield
+        end = now_ns()
+        if name in _SIZED and self._case.device == "cpu":
+            # What was freed is not in use, whatever the C library keeps of it.
+            return_freed_pages()
         self._phases.append(
             PhaseRecord(
                 name=name,
                 point=point,
                 start_ns=start,
-                end_ns=now_ns(),
+                end_ns=end,
                 current_bytes=self._meter.current_bytes() if self._meter else None,
+                mapped_bytes=self._meter.mapped_bytes() if _maps_files(self._meter) else None,
                 peak_bytes=self._meter.peak_bytes() if self._meter else None,
                 allocator=self._meter.allocator() if _has_allocator(self._meter) else {},
             )
@@ -380,6 +399,10 @@ class _CaseWorker:
             self._phases.append(warm)
             whole = whole.model_copy(update={"start_ns": steady_at_ns})
         self._phases.append(whole)
+
+
+def _maps_files(meter: MemoryMeter | None) -> TypeGuard[HostMeter]:
+    return hasattr(meter, "mapped_bytes")
 
 
 def _has_allocator(meter: MemoryMeter | None) -> TypeGuard[CudaMeter]:

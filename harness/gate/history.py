@@ -69,8 +69,8 @@ class History(_Data):
 def histories(records: Iterable[RunRecord], metric: str, cases: str = "*") -> list[History]:
     """Return the series of a metric's headline, one per case and point.
 
-    Runs that have no such figure are left out, and so are the two sides of a duet: they were
-    measured in turns, unlike all others.
+    Runs that have no such figure are left out, and so are simulated ones, and the two sides of a
+    duet: they were measured in turns, unlike all others.
 
     Args:
         records: In any order.
@@ -81,7 +81,7 @@ def histories(records: Iterable[RunRecord], metric: str, cases: str = "*") -> li
     definitions: dict[str, Metric] = {}
     for record in sorted(records, key=lambda r: r.created_at):
         definition = next((m for m in record.metrics if m.name == metric), None)
-        if definition is None or record.duet is not None:
+        if definition is None or record.duet is not None or record.simulated is not None:
             continue
         definitions[metric] = definition
         for case in record.cases:

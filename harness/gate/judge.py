@@ -18,6 +18,7 @@ from harness.gate.judgement import Judgement, Row, Side
 from harness.gate.paired import are_paired
 from harness.gate.rules import Rules
 from harness.store.record import CaseRecord
+from harness.store.simulated import refuse_simulated
 from harness.store.view import why_no_figures
 
 __all__ = ["judge", "matched"]
@@ -42,8 +43,10 @@ def judge(
             learned.
 
     Raises:
-        InputError: where the rules name a metric that neither side has.
+        InputError: where the rules name a metric that neither side has, or a side was simulated.
     """
+    for side in (base, cand):
+        refuse_simulated(side.record, "a side of a comparison")
     _require_metrics(rules, base, cand)
     paired = are_paired(base, cand)
     judging = _Judging(base, cand, rules, paired, history)

@@ -13,7 +13,7 @@ import gc
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.contracts import StepSession
+from harness.contracts import Held, StepSession
 from harness.errors import SessionError
 
 if TYPE_CHECKING:
@@ -148,6 +148,12 @@ class DecoderSession(StepSession):
     def facts(self) -> Mapping[str, Any]:
         """Say what was chosen, and how many bytes weights and state take."""
         return {**self._facts, "state_bytes": self._state.nbytes if self._state else 0}
+
+    def held(self) -> Held:
+        """Count the tensors."""
+        decoder = self.loaded()
+        state = self._state.nbytes if self._state else None
+        return Held(weights=decoder.nbytes, twice=decoder.twice_bytes, state=state)
 
     def loaded(self) -> Decoder:
         """Return the decoder; SessionError once closed."""

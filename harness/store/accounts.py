@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.reading import Reading
+from harness.shown import quantity
 from harness.store.record import CaseRecord
 
 __all__ = ["Account", "Part", "accounts_of", "device_accounts", "host_account"]
@@ -23,6 +24,9 @@ class Part:
     name: str
     measured: Reading
     computed: Reading | None = None
+    computed_by: str = "the configuration"
+    """Who says what it should be."""
+    note: str = ""
 
     @property
     def off_by(self) -> float | None:
@@ -65,17 +69,39 @@ def host_account(figures: Mapping[str, Reading]) -> Account:
     def read(name: str) -> Reading:
         return figures.get(name, _UNKNOWN)
 
+    mapped = [Part("files", read("mapped_bytes"), note="code of libraries, files still mapped")]
     return Account(
         "peak of the process",
         read("peak_bytes"),
         (
             Part("interpreter and libraries", read("import_bytes")),
-            Part("weights", read("weights_bytes"), read("computed_weights_bytes")),
-            Part("KV cache", read("kv_bytes"), read("computed_kv_bytes")),
+            _weights(figures),
+            _cache(figures),
+            *(mapped if "mapped_bytes" in figures else ()),
             Part("activations", read("activation_bytes")),
         ),
         "kept by the allocator, or loaded between the phases",
     )
+
+
+def _weights(figures: Mapping[str, Reading]) -> Part:
+    """What loading added, beside what the session says it holds, or else the configuration."""
+    twice = figures.get("kept_twice_bytes", _UNKNOWN).value
+    note = f"{quantity(twice, 'bytes')} kept in two layouts" if twice else ""
+    return _beside_held(figures, "weights", "weights_bytes", "held_weights_bytes", note)
+
+
+def _cache(figures: Mapping[str, Reading]) -> Part:
+    return _beside_held(figures, "KV cache", "kv_bytes", "held_state_bytes", "")
+
+
+def _beside_held(
+    figures: Mapping[str, Reading], name: str, measured: str, held: str, note: str
+) -> Part:
+    found = figures.get(measured, _UNKNOWN)
+    if held in figures:
+        return Part(name, found, figures[held], "the session", note)
+    return Part(name, found, figures.get(f"computed_{measured}", _UNKNOWN))
 
 
 def device_accounts(
@@ -123,8 +149,8 @@ def device_accounts(
         "in tensors",
         of(allocator, "allocated_bytes"),
         (
-            Part("weights", of(figures, "weights_bytes"), of(figures, "computed_weights_bytes")),
-            Part("KV cache", of(figures, "kv_bytes"), of(figures, "computed_kv_bytes")),
+            _weights(figures),
+            _cache(figures),
         ),
         "activations, logits and buffers of the step",
     )
@@ -150,6 +176,9 @@ def accounts_of(case: CaseRecord) -> Sequence[Account]:
 def _allocator(case: CaseRecord) -> dict[str, Reading]:
     """The allocator's figures at the end of the measured phase, the most over the rounds."""
     found: dict[str, Reading] = {}
+    pools = [r.facts["pool_bytes"] for r in case.rounds if "pool_bytes" in r.facts]
+    if pools:
+        found["graph_pool_bytes"] = Reading(value=max(map(float, pools)))
     for record in case.rounds:
         for phase in record.phases:
             for name, value in phase.allocator.items() if phase.name == "measure" else ():

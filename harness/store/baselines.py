@@ -18,6 +18,7 @@ from harness.errors import InputError, StoreError, did_you_mean
 from harness.store.durable import remove, unwritable, write_durably
 from harness.store.folder import Store
 from harness.store.run import Run
+from harness.store.simulated import refuse_simulated
 
 __all__ = ["Baseline", "Baselines"]
 
@@ -50,7 +51,7 @@ class Baselines:
         """Point a name to a run, and remember which run it pointed to before.
 
         Raises:
-            InputError: where the name is no name, or there is no such run.
+            InputError: where the name is no name, there is no such run, or it was simulated.
         """
         if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
             raise InputError(
@@ -58,6 +59,7 @@ class Baselines:
                 expected="letters, digits, dots, dashes; not latest, which is a run",
             )
         run = self._store.find(reference)
+        refuse_simulated(run.record, "a baseline")
         if run.path.parent.resolve() != (self._store.root / "runs").resolve():
             raise StoreError(
                 "lies outside of the store",

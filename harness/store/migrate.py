@@ -83,7 +83,24 @@ def to_record(data: dict[str, Any], where: str) -> RunRecord:
 
 def dump_record(record: RunRecord) -> bytes:
     """Return the text of `run.json`: valid JSON, whatever plugins put in facts."""
-    return json.dumps(plain(record.model_dump()), indent=1, allow_nan=False).encode() + b"\n"
+    return f"{_indented(plain(record.model_dump()), 0)}\n".encode()
+
+
+def _indented(value: Any, depth: int) -> str:
+    """Return JSON with a line for each innermost object or list: read by people, and half as long.
+
+    A run holds thousands of small objects; one key a line would double its size.
+    """
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(inner, dict | list) and inner for inner in parts):
+        return json.dumps(value, allow_nan=False, separators=(", ", ": "))
+    gap = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        items = [
+            f"{json.dumps(key)}: {_indented(inner, depth + 1)}" for key, inner in value.items()
+        ]
+        return f"{{{gap}{f',{gap}'.join(items)}{gap[:-1]}}}"
+    return f"[{gap}{f',{gap}'.join(_indented(inner, depth + 1) for inner in value)}{gap[:-1]}]"
 
 
 def plain(value: Any) -> Any:

@@ -37,6 +37,7 @@ __all__ = [
     "RunRecord",
     "SamplerProcess",
     "SamplerRecord",
+    "SpanEnergyRecord",
     "Utilization",
 ]
 
@@ -96,6 +97,8 @@ class PhaseRecord(_Record):
     end_ns: int
     current_bytes: int | None = None
     """Memory in use at its end."""
+    mapped_bytes: int | None = None
+    """Of it, pages of files: libraries' code, weights that are only mapped; None where unknown."""
     peak_bytes: int | None = None
     """The most in use during it."""
     allocator: dict[str, int] = Field(default_factory=dict)
@@ -223,6 +226,8 @@ class SamplerProcess(_Record):
     """How the scheduler treats it."""
     cores: list[int] | None = None
     """The cores it is kept on; None where none is left over by the workers."""
+    devices: list[str] = Field(default_factory=list)
+    """UUIDs of the GPUs that the cases use; empty where they use none, and all were watched."""
     samplers: list[SamplerRecord] = Field(default_factory=list)
     ticks: int | None = None
     missed: int | None = None
@@ -264,6 +269,26 @@ class DuetRecord(_Record):
     """Why only processes took turns."""
 
 
+class SpanEnergyRecord(_Record):
+    """What one kind of work used on one device in a round, over all its stretches."""
+
+    kind: Literal["prefill", "decode"]
+    point: str = ""
+    source: str
+    """The sampler."""
+    device: str
+    spans: int
+    """How many stretches."""
+    seconds: float
+    """Of all of them together."""
+    tokens: int
+    """Prompt tokens in prefill, tokens made in decode."""
+    joules: Reading
+    """Low and high bound the error of reading the sensor; absent where it can't resolve them."""
+    method: str
+    notes: list[str] = Field(default_factory=list)
+
+
 class RoundRecord(_Record):
     """One case in one fresh process."""
 
@@ -298,6 +323,8 @@ class RoundRecord(_Record):
     """How often it was measured; a disturbed round may be repeated, and the last one counts."""
     blocks: list[BlockRecord] = Field(default_factory=list)
     """In a duet: which iterations ran while the other side was frozen."""
+    span_energy: list[SpanEnergyRecord] = Field(default_factory=list)
+    """Of prefill and decode within the measured iterations; empty where no sensor shows energy."""
 
 
 class Utilization(_Record):
@@ -321,7 +348,8 @@ class EnergyRecord(_Record):
     """What one phase of a case used on one device, over its rounds."""
 
     phase: str
-    """`measure` is cut to the steady iterations: those that figures are taken from."""
+    """`measure` is cut to the steady iterations: those that figures are taken from. `prefill` and
+    `decode` are what these consist of, stretch by stretch."""
     point: str = ""
     source: str
     """The sampler."""
@@ -334,11 +362,13 @@ class EnergyRecord(_Record):
     net_joules: Reading
     """Less what the idle machine would have used in that time."""
     tokens: int = 0
-    """Generated in it."""
+    """Generated in it; in `prefill`, tokens of prompts."""
     joules_per_token: Reading
     net_joules_per_token: Reading
     method: str
     """`counter`, or `power` where power was summed up."""
+    idle_watts: Reading | None = None
+    """What the device took before the first worker started: the difference of gross and net."""
     notes: list[str] = Field(default_factory=list)
 
 

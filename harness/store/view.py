@@ -14,6 +14,7 @@ from harness.metrics import Metric
 from harness.reading import Reading
 from harness.shown import number, quantity, share, spread
 from harness.store.record import CaseRecord, CheckRecord, Figure, QuantityRecord, RunRecord
+from harness.store.simulated import SIMULATED
 
 __all__ = [
     "Line",
@@ -164,6 +165,8 @@ def machine_words(case: CaseRecord) -> str:
             value = _over_phases(same, kind)
             if value is not None:
                 words.append(said.format(value=quantity(value, _UNITS.get(kind, same[0][1].unit))))
+    if any(word.startswith("power ") for word in words):  # instant power says more
+        words = [word for word in words if not word.endswith("(1 s averages)")]
     missed = sum(p.missed for p in phases)
     if missed:
         words.append(f"{missed} readings missed")
@@ -176,7 +179,7 @@ _SHOWN = (
     ("worker", "resident_bytes", "up to {value} resident", "highest"),
     ("*", "sm_clock_mhz", "clock {value}", "mean"),
     ("*", "power_instant_w", "power {value}", "mean"),
-    ("*", "power_average_w", "power {value} (1 s averages)", "mean"),
+    ("*", "power_average_w", "mean power {value} (1 s averages)", "mean"),
     ("*", "temperature_c", "up to {value}", "highest"),
 )
 """Device (`*` for any that is named), quantity, words, and which of its figures."""
@@ -254,7 +257,9 @@ def _at(facts: Any, *keys: str) -> Any:
 def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
     """Return in a word each what must stand beside every figure of a case."""
     kinds = {caution.kind for caution in cautions_of(case)}
-    marks = list(dict.fromkeys(word for kind, word in _MARKS.items() if kind in kinds))
+    marks = [SIMULATED] if record.simulated else []
+    marks += dict.fromkeys(word for kind, word in _MARKS.items() if kind in kinds)
+    marks = list(dict.fromkeys(marks))
     if record.resumed_at:
         marks.append("resumed")
     if record.status == "interrupted":
@@ -265,7 +270,7 @@ def marks_of(case: CaseRecord, record: RunRecord) -> list[str]:
 
 
 _MARKS = {
-    CautionKind.SIMULATED: "simulated",
+    CautionKind.SIMULATED: SIMULATED,
     CautionKind.THROTTLED: "throttled",
     CautionKind.FREQUENCY: "clocks not steady",
     CautionKind.CLOCKS: "clocks not steady",

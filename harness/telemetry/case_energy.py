@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.reading import Reading
@@ -15,7 +14,8 @@ from harness.store.record import (
     RoundRecord,
 )
 from harness.telemetry.energy import Energy, net_joules, per_token
-from harness.telemetry.phase_energy import COUNTERS, POWERS, Row, phase_energy
+from harness.telemetry.energy_sum import EnergySum
+from harness.telemetry.phase_energy import COUNTERS, POWERS, Row, phase_energy, updates_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,42 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["case_energy", "idle_watts"]
 
 _AROUND_NS = 1_500_000_000
-_RAPL_UPDATE_S = 0.002  # about 1 ms by Intel's manual (SDM 3B, 15.10), the kernel's reading added
 _Key = tuple[str, str, str, str]
-
-
-@dataclass
-class _Sum:
-    """Energy of one phase and device, over the rounds so far."""
-
-    seconds: float = 0.0
-    tokens: int = 0
-    rounds: int = 0
-    value: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    methods: dict[str, None] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
-    reason: str | None = None
-
-    def add(self, energy: Energy, seconds: float, tokens: int) -> None:
-        joules = energy.joules
-        self.seconds += seconds
-        self.tokens += tokens
-        self.rounds += 1
-        self.methods[energy.method] = None
-        self.notes |= dict.fromkeys(energy.notes)
-        if joules.value is None or joules.low is None or joules.high is None:
-            self.reason = joules.reason  # a sum with a part missing is no sum
-            return
-        self.value += joules.value
-        self.low += joules.low
-        self.high += joules.high
-
-    def joules(self) -> Reading:
-        if self.reason is not None:
-            return Reading.absent(self.reason)
-        return Reading(value=self.value, low=self.low, high=self.high)
 
 
 def case_energy(
@@ -73,7 +38,7 @@ def case_energy(
         frame: Readings of the run, as `Run.telemetry`.
         idle: What the machine did before the first worker, for net figures.
     """
-    sums: dict[_Key, _Sum] = {}
+    sums: dict[_Key, EnergySum] = {}
     names = [*COUNTERS, *(name for name, _ in POWERS)]
     wanted = frame["quantity"].isin([*names, *(f"{name}_update_s" for name in names)])
     frame = frame[wanted & (frame["case"] == case.id)]
@@ -81,14 +46,24 @@ def case_energy(
         mine = frame[frame["round"] == record.round]
         for (source, device), rows in mine.groupby(["source", "device"], observed=True):
             readings = _rows(rows)
-            update_s = _updates(str(source), readings)
+            update_s = updates_of(str(source), readings)
             for phase, start_ns, end_ns, tokens in _windows(record):
                 near = _near(readings, start_ns, end_ns)
                 start_s, end_s = start_ns / 1e9, end_ns / 1e9
                 found = phase_energy(near, start_s, end_s, update_s=update_s)
                 key = (phase.name, phase.point, str(source), str(device))
-                sums.setdefault(key, _Sum()).add(found, end_s - start_s, tokens)
+                sums.setdefault(key, EnergySum()).add(found, end_s - start_s, tokens)
+    _add_spans(case, sums)
     return [_record(key, summed, idle) for key, summed in sums.items()]
+
+
+def _add_spans(case: CaseRecord, sums: dict[_Key, EnergySum]) -> None:
+    """Add what prefill and decode used, as it was found when each round had ended."""
+    for record in case.rounds:
+        for span in record.span_energy:
+            key = (span.kind, span.point, span.source, span.device)
+            energy = Energy(span.joules, span.method, tuple(span.notes))
+            sums.setdefault(key, EnergySum()).add(energy, span.seconds, span.tokens)
 
 
 def _windows(record: RoundRecord) -> Iterator[tuple[PhaseRecord, int, int, int]]:
@@ -117,40 +92,29 @@ def _rows(frame: pd.DataFrame) -> list[Row]:
     ]
 
 
-def _updates(source: str, rows: Sequence[Row]) -> dict[str, float]:
-    """Return how often each quantity's sensor changes, as the sampler measured or as documented."""
-    if source == "rapl":
-        return dict.fromkeys(COUNTERS, _RAPL_UPDATE_S)
-    return {
-        name.removesuffix("_update_s"): reading.value
-        for row in rows
-        for name, reading in row.values.items()
-        if name.endswith("_update_s") and reading.value is not None
-    }
-
-
 def _near(rows: Sequence[Row], start_ns: int, end_ns: int) -> list[Row]:
     from_s, until_s = (start_ns - _AROUND_NS) / 1e9, (end_ns + _AROUND_NS) / 1e9
     return [row for row in rows if row.after_s >= from_s and row.before_s <= until_s]
 
 
-def _record(key: _Key, summed: _Sum, idle: PhaseTelemetry | None) -> EnergyRecord:
+def _record(key: _Key, summed: EnergySum, idle: PhaseTelemetry | None) -> EnergyRecord:
     phase, point, source, device = key
-    joules = summed.joules()
-    net = net_joules(joules, idle_watts(idle, source, device), summed.seconds)
+    joules, watts = summed.joules, idle_watts(idle, source, device)
+    net = net_joules(joules, watts, summed.seconds)
     return EnergyRecord(
         phase=phase,
         point=point,
         source=source,
         device=device,
-        rounds=summed.rounds,
+        rounds=summed.parts,
         seconds=summed.seconds,
         joules=joules,
         net_joules=net,
         tokens=summed.tokens,
         joules_per_token=per_token(joules, summed.tokens),
         net_joules_per_token=per_token(net, summed.tokens),
-        method=" and ".join(filter(None, summed.methods)),
+        method=summed.method,
+        idle_watts=watts,
         notes=list(summed.notes),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from harness.telemetry.nvml_door import Nvml, RefusedError
 from harness.telemetry.visible import Gpu, Slice, nvml_uuid, visible
 
-__all__ = ["Chosen", "choose", "find_gpus"]
+__all__ = ["Chosen", "choose", "devices_used", "find_gpus"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,28 @@ def _slices(nvml: Nvml, handle: Any) -> tuple[tuple[Slice, ...], dict[str, Any]]
         found.append(Slice(uuid, gpu_instance, compute_instance))
         handles[uuid] = part
     return tuple(found), handles
+
+
+def devices_used(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the UUID of the GPU or MIG device that torch's `cuda` means: the first visible one.
+
+    Empty where that can't be told; the sampler then watches all that are visible, and says why.
+    """
+    nvml = Nvml()
+    try:
+        nvml.start()
+        gpus, _, _ = find_gpus(nvml)
+    except RefusedError:
+        return ()
+    finally:
+        nvml.stop()
+    seen = visible(environment, gpus)
+    # Without CUDA_VISIBLE_DEVICES, CUDA's order is NVML's only where it is by bus or all are alike.
+    alike = len({gpu.name for gpu in gpus}) == 1
+    by_bus = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if seen.doubt or not (alike or by_bus or "CUDA_VISIBLE_DEVICES" in environment):
+        return ()
+    return seen.uuids[:1]
 
 
 def choose(asked: Sequence[str], environment: Mapping[str, str], gpus: Sequence[Gpu]) -> Chosen:

@@ -38,7 +38,9 @@ class Row:
     def unit(self) -> str:
         """Of `values`."""
         unit = self.quantity.unit
-        return _RATE_UNITS.get(unit, f"{unit}/s") if self.quantity.kind == "counter" else unit
+        if self.quantity.kind == "counter":
+            return _RATE_UNITS.get(unit, f"{unit}/s")
+        return "" if unit == "1" else unit
 
     def add(self, at_ns: int, value: float | None, reason: str | None) -> None:
         """Take a reading in."""

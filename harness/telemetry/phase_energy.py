@@ -10,11 +10,12 @@ from harness.telemetry.counter_energy import counter_energy
 from harness.telemetry.energy import Count, Energy, Watts
 from harness.telemetry.power_energy import power_energy
 
-__all__ = ["COUNTERS", "POWERS", "Row", "phase_energy"]
+__all__ = ["COUNTERS", "POWERS", "Row", "phase_energy", "updates_of"]
 
 # In the order they are trusted: name and the sensor's averaging window, s.
 POWERS = (("power_instant_w", 0.0), ("power_average_w", 1.0), ("power_usage_w", 1.0))
 COUNTERS = ("energy_j", "boundary_energy_j")
+_RAPL_UPDATE_S = 0.002  # about 1 ms by Intel's manual (SDM 3B, 15.10), the kernel's reading added
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +81,15 @@ def _reason(rows: Sequence[Row], name: str) -> str:
         if reading is not None and reading.reason:
             return reading.reason
     return f"{name} was not read around the phase"
+
+
+def updates_of(source: str, rows: Sequence[Row]) -> dict[str, float]:
+    """Return how often each quantity's sensor changes, as the sampler measured or as documented."""
+    if source == "rapl":
+        return dict.fromkeys(COUNTERS, _RAPL_UPDATE_S)
+    return {
+        name.removesuffix("_update_s"): reading.value
+        for row in rows
+        for name, reading in row.values.items()
+        if name.endswith("_update_s") and reading.value is not None
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,7 +22,10 @@ from harness.telemetry.cut import CutError, Series, increase, mean
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Watch", "phase_telemetry", "summarise_case", "watches"]
+__all__ = ["Watch", "is_core", "phase_telemetry", "summarise_case", "watches"]
+
+_SUMMARISED = ("load", "prepare", "verify", "warm-up", "measure")
+_ONE_CORE = r"cpu\d+"
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,11 @@ def phase_telemetry(phase: str, point: str, found: Sequence[Watch]) -> PhaseTele
     )
 
 
+def is_core(device: str) -> bool:
+    """Whether readings are of one core among many."""
+    return bool(re.fullmatch(_ONE_CORE, device))
+
+
 def _fast_readings(watch: Watch) -> int:
     """How often the quantity that was read most often was read within the phase."""
     counts = [watch_slice(series, watch) for series in watch.series.values()]
@@ -137,18 +146,23 @@ def _rounded(value: float) -> float:
 def summarise_case(case: CaseRecord, frame: pd.DataFrame) -> list[PhaseTelemetry]:
     """Return a case's phases, from the readings of its rounds.
 
+    A machine has hundreds of cores and a worker ten phases: each core, and phases that no figure
+    comes from, are in `telemetry.parquet` alone.
+
     Args:
         case: With its rounds.
         frame: Readings of the run, as `Run.telemetry`.
     """
     found: dict[tuple[str, str], list[Watch]] = {}
+    frame = frame[~frame["device"].astype(str).str.fullmatch(_ONE_CORE)]
     for record in case.rounds:
         mine = frame[(frame["case"] == case.id) & (frame["round"] == record.round)]
         series, absent = _series(mine)
         if not series and not absent:
             continue
         for key, watch in watches(record, series, absent):
-            found.setdefault(key, []).append(watch)
+            if key[0] in _SUMMARISED:
+                found.setdefault(key, []).append(watch)
     return [phase_telemetry(*key, rounds) for key, rounds in found.items()]
 
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.contracts import Report
 from harness.shown import interval, printable
 from harness.store.answer import answers, headline, tokens_words
+from harness.store.beside import beside, no_energy
 from harness.store.durable import write_durably
 from harness.store.record import CaseRecord, RunRecord
+from harness.store.simulated import simulated_words
 from harness.store.view import (
     caution_words,
     cautions_of,
@@ -134,8 +136,10 @@ def _run(run: Run, letter: str) -> dict[str, Any]:
         "record": record,
         "what": run_words(record),
         "where": environment_words(record),
+        "simulated": simulated_words(record),
         "headline": headline(record),
         "tokens": tokens_words(record),
+        "no_energy": no_energy(record),
         "sound": all(case.status == "done" for case in record.cases),
         "answers": answers(record),
         "marks": list(_marks(record)),
@@ -169,6 +173,7 @@ def _case(case: CaseRecord, record: RunRecord) -> dict[str, Any]:
         "why": why_no_figures(case),
         "tails": [t for t in ("p90", "p99") if any(t in line.figures for line in found)],
         "lines": found,
+        "beside": beside(case),
         "cautions": [caution_words(c) for c in cautions_of(case)],
         "interval": lambda line: interval(line.headline.reading, line.metric.unit),
     }

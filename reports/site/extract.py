@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import InputError
 from harness.shown import printable
 from harness.store.answer import answers, labels, tokens_words
 from harness.store.record import CaseRecord, RunRecord
 from harness.store.run import Run
+from harness.store.simulated import refuse_simulated
 from harness.store.view import (
     caution_words,
     cautions_of,
@@ -35,10 +36,12 @@ SCHEMA = 1
 
 
 def extract(path: str) -> dict[str, Any]:
-    """Read the run in a folder; a damaged one becomes a document that says so."""
+    """Read the run in a folder; a damaged or simulated one becomes a document that says so."""
     try:
-        return document(Run(Path(path)).record, Path(path).name)
-    except StoreError as error:
+        record = Run(Path(path)).record
+        refuse_simulated(record, "figures of a site")
+        return document(record, Path(path).name)
+    except InputError as error:
         name = Path(path).name
         return {
             "schema": SCHEMA,

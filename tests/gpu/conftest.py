@@ -1,6 +1,5 @@
 """Everything here needs an NVIDIA GPU; without one, one line says why it is skipped."""
 
-import os
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.telemetry.nvml_door import Nvml
+from harness.telemetry.simulated import is_simulated
 
 _HERE = Path(__file__).parent
 
@@ -35,7 +35,14 @@ def pytest_runtest_makereport(
 
 @cache
 def _why_not() -> str | None:
-    if os.environ.get("NVMLSIM_SCRIPT"):
-        return "no NVIDIA GPU: NVML is simulated"
-    can = Nvml().availability()
-    return None if can.ok else f"no NVIDIA GPU: {can.reason}"
+    nvml = Nvml()
+    can = nvml.availability()
+    if not can.ok:
+        return f"no NVIDIA GPU: {can.reason}"
+    nvml.start()
+    try:
+        # Another test of this process may have loaded the simulator: then it is the only NVML here.
+        driver = nvml.call("nvmlSystemGetDriverVersion")
+    finally:
+        nvml.stop()
+    return "no NVIDIA GPU: NVML is simulated" if is_simulated({"driver": driver}) else None

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.contracts import Lab, Observation
+from harness.contracts import Held, Lab, Observation
 from harness.errors import SpecError
 from harness.model import PRESETS
 from harness.testing import FakeMeter, FakeSession, fake_continuation, scenario_conformance
@@ -77,6 +77,37 @@ def test_parts_are_what_phases_added_and_stand_beside_what_is_computed(
     assert seen.values["kv_bytes"] == seen.values["computed_kv_bytes"] == [2 * 256 * ROW]
     assert seen.values["computed_weights_bytes"] == [TINY.weight_bytes("float32")]
     assert seen.values["import_bytes"] == [IMPORTED]
+
+
+class Holding(Metered):
+    """Says what it holds, some of it in a file that is only mapped."""
+
+    def held(self) -> Held:
+        return Held(weights=WEIGHTS, twice=1_000_000, mapped=4_000_000, state=300_000)
+
+
+def test_pages_of_files_are_weights_only_where_the_session_says_so(
+    make_lab: Callable[..., Lab],
+) -> None:
+    phases = {"import": IMPORTED, "load": IMPORTED + 12_500_000, "prepare": IMPORTED + 13_100_000}
+    mapped = {"import": 2_000_000, "load": 8_500_000, "prepare": 8_700_000}
+    scenario, meter = MemoryScenario(), FakeMeter()
+    options = MemoryOptions(context=256, search=False)
+    (point,) = scenario.points(options, TINY)
+    seen = {}
+    for session in (Metered(meter), Holding(meter)):
+        session.prepare(1, 256)
+        lab = make_lab(memory=meter, phase_bytes=phases, phase_mapped_bytes=mapped)
+        seen[type(session)] = next(scenario.measure(session, point, options, lab)).values
+
+    silent, holding = seen[Metered], seen[Holding]
+    assert (silent["weights_bytes"], silent["mapped_bytes"]) == ([6_000_000], [6_700_000])
+    assert (holding["weights_bytes"], holding["mapped_bytes"]) == ([10_000_000], [2_700_000])
+    assert silent["kv_bytes"] == holding["kv_bytes"] == [400_000]
+    assert holding["held_weights_bytes"] == [WEIGHTS]
+    assert holding["kept_twice_bytes"] == [1_000_000]
+    assert holding["held_state_bytes"] == [300_000]
+    assert "held_weights_bytes" not in silent
 
 
 def test_peaks_are_told_apart_by_phase(make_lab: Callable[..., Lab]) -> None:

@@ -79,6 +79,41 @@ def test_the_view_shows_values_and_says_what_is_not_here() -> None:
     assert "2 missed" in shown
 
 
+GPU = Header(
+    pid=1, started_ns=0, hz=10.0, priority="nice 0", cores=None,
+    samplers=(
+        SamplerHeader(
+            "made-up", ok=True,
+            quantities=(
+                Quantity("others_busy_s", "s", kind="counter"),
+                Quantity("stolen_s", "s", kind="counter"),
+                Quantity("total_bytes", "bytes"),
+                Quantity("power_instant_w", "W", "GPU-a"),
+                Quantity("clock_events_bits", "bits", "GPU-a", kind="state"),
+                Quantity("pss_bytes", "bytes", "worker", tier="boundary"),
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+
+def test_a_glance_finds_the_gpu_first_in_words_and_what_is_zero_on_one_line() -> None:
+    rolling = Rolling(GPU)
+    rolling.add(call(0.0, 0.0, 7.0, 64.0, 300.0, 0.0))
+    rolling.add(call(1.0, 0.5, 7.0, 64.0, 250.0, 4.0))
+    out = io.StringIO()
+    Console(width=80, file=out).print(view(GPU, rolling))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+
+    assert lines[1] == "GPU-a"
+    assert lines[2].split() == ["power", "250", "W", "█▇"]
+    assert lines[3].split() == ["clock", "held", "down", "by", "power", "cap"]
+    assert lines[4] == "machine"
+    assert lines[5].split() == ["others", "0.5", "cores", "█"]
+    assert lines[6] == "  0: stolen by the host"
+    assert len(lines) == 7  # what does not change, or is read at phases only, takes no line
+
+
 def test_a_sparkline_spans_the_lowest_and_the_highest() -> None:
     assert sparkline([0, 1, 2, 7]) == "▁▂▃█"
     assert sparkline([5, 5]) == "▁▁"

@@ -40,6 +40,20 @@ def test_a_part_that_is_computed_too_says_how_far_it_is_off() -> None:
     assert weights.off_by == pytest.approx(0.01)
 
 
+def test_what_the_session_says_it_holds_comes_before_the_configuration() -> None:
+    held = {"held_weights_bytes": value(510.0), "kept_twice_bytes": value(10.0)}
+    weights = next(p for p in host_account(HOST | held).parts if p.name == "weights")
+
+    assert weights.off_by == pytest.approx(505 / 510 - 1)
+    assert (weights.computed_by, weights.note) == ("the session", "10 B kept in two layouts")
+
+
+def test_pages_of_files_are_a_part_of_their_own_where_they_are_known() -> None:
+    account = host_account(HOST | {"mapped_bytes": value(40.0)})
+
+    assert account.remainder.value == 1000 - 200 - 505 - 100 - 50 - 40
+
+
 def test_an_unknown_part_leaves_the_remainder_unknown_and_names_the_part() -> None:
     account = host_account({**HOST, "kv_bytes": Reading.absent("the backend does not say")})
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from harness.contracts import Watched
-from harness.telemetry.gauges import MEANINGS, kind_of
+from harness.telemetry.gauges import BATCHES, GAUGES, MEANINGS, kind_of
 from harness.telemetry.nvml import NvmlSampler
 from harness.testing import sampler_conformance
 from harness.testing.nvmlsim import SimulatedNvml
@@ -72,6 +72,13 @@ def test_counters_and_states_are_told_from_gauges() -> None:
     assert kind_of("energy_j") == kind_of("ecc_uncorrected") == "counter"
     assert kind_of("clock_events_bits") == kind_of("energy_j_update_s") == "state"
     assert kind_of("power_instant_w") == "gauge"
+    # whatever counts joules or errors only grows, whichever call it comes from
+    counted = {
+        (name, unit) for gauge in (*GAUGES, *BATCHES) for name, unit in gauge.units.items()
+        if unit in ("J", "errors")
+    }  # fmt: skip
+    assert len(counted) == 4
+    assert {kind_of(name) for name, _ in counted} == {"counter"}
 
 
 def test_utilization_says_what_it_is_not() -> None:

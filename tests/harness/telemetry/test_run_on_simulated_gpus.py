@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import Run, Store
+from harness.store.beside import beside, no_energy
 from harness.store.record import CaseRecord
 from harness.testing.nvmlsim import environment
 
@@ -80,7 +81,8 @@ def test_the_run_completes_with_its_other_figures(case: CaseRecord) -> None:
 
 @pytest.mark.slow
 def test_the_energy_of_each_phase_holds_the_truth_on_a_real_clock(case: CaseRecord) -> None:
-    known = [e for e in case.energy if e.device == "GPU-good"]
+    apart = ("prefill", "decode")
+    known = [e for e in case.energy if e.device == "GPU-good" and e.phase not in apart]
     assert {"load", "prepare", "measure"} <= {energy.phase for energy in known}
     for energy in known:
         joules = energy.joules
@@ -102,6 +104,26 @@ def test_measured_tokens_have_their_joules_gross_and_net(case: CaseRecord) -> No
     assert net.low is not None
     assert net.high is not None
     assert net.low <= 0 <= net.high
+
+
+@pytest.mark.slow
+def test_prefill_and_decode_of_a_tiny_model_are_too_short_for_the_counter_and_say_so(
+    run: Run, case: CaseRecord
+) -> None:
+    apart = [e for e in case.energy if e.phase in ("prefill", "decode")]
+    assert {(e.phase, e.device) for e in apart} == {
+        (kind, device) for kind in ("prefill", "decode") for device in ("GPU-good", "GPU-lost")
+    }
+    good = [e for e in apart if e.device == "GPU-good"]
+    assert {e.joules_per_token.value for e in good} == {None}
+    assert all("and the sensor shows" in str(e.joules.reason) for e in good)
+    for energy in good:
+        assert energy.idle_watts is not None
+        assert energy.idle_watts.value == pytest.approx(_WATTS, rel=0.1)
+    rows = {row.name: row for row in beside(case)}
+    assert rows["energy per token (GPU-good)"].value.endswith("J")
+    assert rows["prefill, per prompt token (GPU-good)"].value == "–"
+    assert no_energy(run.record) is None
 
 
 @pytest.mark.slow
