@@ -15,7 +15,7 @@ from harness.engine.plan import Plan
 from harness.engine.reference import MOST_POSITIONS, reference_path
 from harness.engine.run import compute_reference
 from harness.engine.spawn import Interpreter, run_worker
-from harness.profiling.kinds import ALONE, processes
+from harness.profiling.kinds import apart, processes
 from harness.spec import ProfilerName
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Profiled:
     profiles: list[Profile] = field(default_factory=list)
     raw: list[Path] = field(default_factory=list)
     """Files of collapsed stacks, where they were sampled."""
+    sampled: list[str] = field(default_factory=list)
+    """What they hold."""
     failure: Failure | None = None
 
 
@@ -76,20 +78,18 @@ def profile_in_turn(
         for group in processes(kinds):
             if one.failure is not None:
                 continue
-            stem = folder / "-".join([f"{found.index(one)}-{number}", *_apart(group)])
+            name = "-".join(filter(None, [f"{found.index(one)}-{number}", apart(group)]))
+            stem = folder / name
             made, one.failure = profile_once(
                 one.side, stem, cache, kinds=group, number=number, seconds=seconds, listen=listen
             )
             if made is not None:
                 one.profiles.append(made)
                 raw = stem.with_suffix(".raw")
-                one.raw += [raw] if raw.exists() else []
+                if raw.exists():
+                    one.raw.append(raw)
+                    one.sampled.append(raw.read_text(errors="replace"))
     return found
-
-
-def _apart(group: Sequence[str]) -> list[str]:
-    """Return what tells the files of a process of its own from the others."""
-    return [group[0]] if any(group[0] in alone for alone in ALONE) else []
 
 
 def profile_once(

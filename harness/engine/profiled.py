@@ -33,7 +33,7 @@ _PASSES: tuple[Pass, ...] = (
     "warm", "warm",
     "plain", "timed", "plain", "stacked", "plain", "timed", "plain", "lines", "timed", "plain",
 )  # fmt: skip
-_BRIEF: tuple[Pass, ...] = ("warm", "plain", "timed", "plain", "stacked", "lines")
+_BRIEF: tuple[Pass, ...] = ("warm", "plain", "timed", "plain", "stacked", "timed", "lines")
 
 
 def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
@@ -178,10 +178,10 @@ class _Watched:
         if ledger is not None:
             self._alone(ledger)
             return made
-        if "torch" in kinds:
-            self._operators()
         if engines is not None:
             self._engine(engines)
+        if "torch" in kinds and not made.phases:
+            self._operators()
         iterations = self.begin()
         if {"torch", "py-spy", "native"} & set(kinds):
             self._whole(iterations)
@@ -189,9 +189,8 @@ class _Watched:
             self._counters(iterations)
         if "roofline" in kinds:
             self._ceilings()
-        for kind in ("py-spy", "native"):
-            if kind in kinds:
-                self._sample(iterations, native=kind == "native")
+        if {"py-spy", "native"} & set(kinds):
+            self._sample(iterations, native="native" in kinds)
         self._place_files()
         return made
 
@@ -228,10 +227,14 @@ class _Watched:
         if self.session is None or not engines.opened:
             self.made.notes.append("onnx: this backend has onnxruntime open no session")
             return
+        from harness.profiling.onnxruntime import phases_of
+
         self._say("onnx")
-        self._passes(("engine", "engine"))
-        phases = engines.phases(self.session.engine_calls, self.made.phases)
-        self.made.phases = phases or self.made.phases
+        self._passes(("warm", "engine", "engine"))
+        events = engines.finish()
+        self._passes(("warm", "plain", "plain"))
+        session = self.session
+        self.made.phases = phases_of(events, session.engine_calls, session.plain_ns)
 
     def _whole(self, iterations: Iterator[Any]) -> None:
         """Let iterations run to their end: how many calls one has, and what the kernel counts."""
@@ -278,15 +281,15 @@ class _Watched:
             next(iterations)
             watched.append(seconds_since(start))
 
-        raw = self.task.output.with_suffix(".native.raw" if native else ".raw")
+        raw = self.task.output.with_suffix(".raw")
         try:
             sample_self(iterate, raw, self.task.sampled_seconds, native=native)
         except UnavailableError as error:
             self.made.notes.append(str(error))
             return
         assert self.made.iteration_ns is not None
-        name = "py_spy_native_slowdown" if native else "py_spy_slowdown"
-        self.made.counters[name] = statistics.median(watched) / self.made.iteration_ns * 1e9
+        alone_s = self.made.iteration_ns / 1e9
+        self.made.counters["py_spy_slowdown"] = statistics.median(watched) / alone_s
 
     def _alone(self, ledger: Ledger) -> None:
         """Note allocations of one window, the phases apart."""

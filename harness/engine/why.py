@@ -7,7 +7,6 @@ that is interrupted here is taken up where it stopped, and its figures stand alr
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +15,9 @@ from harness.engine.events import PhaseStarted, Progress
 from harness.engine.plan import Plan
 from harness.engine.profile import Side, profile_once
 from harness.errors import InputError
-from harness.profiling.kinds import processes
+from harness.profiling.kinds import apart, processes
 from harness.profiling.record import Profile
 from harness.profiling.stored import profile_stem
-from harness.spec import ProfilerName
 from harness.store.durable import write_durably
 from harness.store.record import RunRecord
 
@@ -85,7 +83,7 @@ def profile_run(
         for case in chosen_cases(plan)
         if record.case(case.id).status == "done"
         for group in processes(spec.kinds)
-        if not (stem := profile_stem(folder, case.id, _which(group))).with_suffix(".json").exists()
+        if not (stem := profile_stem(folder, case.id, apart(group))).with_suffix(".json").exists()
     ]
     if left:
         (folder / "profiles").mkdir(exist_ok=True)
@@ -106,8 +104,3 @@ def profile_run(
             made = Profile(case=case.id, round=0, phases=[], failure=failure)
             write_durably(stem.with_suffix(".json"), made.model_dump_json().encode())
         watcher.profiled(made)
-
-
-def _which(group: Sequence[ProfilerName]) -> str:
-    """Return what tells the processes of one case apart."""
-    return group[0] if group[0] in ("compile", "memory") else ""

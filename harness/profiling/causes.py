@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.profiling.difference import Change, PhaseChange
+from harness.profiling.difference import CONFIDENCE, Change, PhaseChange, together
 from harness.profiling.families import HOST
 from harness.profiling.operators import HOST_OPERATOR
 
@@ -55,11 +55,13 @@ def causes(
     steady = [c for c in change.explained if _same_calls(c)]
     found: list[Cause] = []
     rest = list(change.explained)
+    if settings and change.is_sure and not rest:
+        steady = _surely_slower(change)
     if settings and steady:
         ns = sum(c.ns for c in steady)
         found.append(
             Cause(
-                words=f"{', '.join(settings)}: the same calls, each slower",
+                words=f"{', '.join(settings)}: the same calls, each {_slower(ns)}",
                 share=ns / change.profiled_ns,
                 ns=ns,
                 changes=tuple(steady),
@@ -72,8 +74,14 @@ def causes(
     return sorted(found, key=lambda cause: -abs(cause.ns))
 
 
-def sentence(change: PhaseChange, found: Sequence[Cause]) -> str:
-    """Return the first sentence: how much, and the largest part of why."""
+def sentence(change: PhaseChange, found: Sequence[Cause], brought: str = "") -> str:
+    """Return the first sentence: how much, and the largest part of why.
+
+    Args:
+        change: The phase's difference.
+        found: Its causes.
+        brought: Who brought the first of them: `new since 1a2b3c4d5 (…)`; empty if unknown.
+    """
     percent = (change.ratio - 1) * 100
     text = (
         f"{change.phase} {percent:+.1f} % "
@@ -85,8 +93,10 @@ def sentence(change: PhaseChange, found: Sequence[Cause]) -> str:
         return f"{text}: no operator or function changed surely; more rounds may show it"
     top = found[0]
     more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
-    left = f"; {change.unexplained:.0%} unexplained" if abs(change.unexplained) >= 0.1 else ""
-    return f"{text}: {min(top.share, 9.99):.0%} of it in {top.words}{more}{left}"
+    since = f", {brought}" if brought else ""
+    rest = 1.0 - sum(cause.share for cause in found)
+    left = f"; {rest:.0%} unexplained" if abs(rest) >= 0.1 else ""
+    return f"{text}: {min(top.share, 9.99):.0%} of it in {top.words}{since}{more}{left}"
 
 
 def _by_function(changes: Sequence[Change]) -> list[list[Change]]:
@@ -113,7 +123,20 @@ def _words(group: Sequence[Change]) -> str:
     old, new = top.dtypes
     if old != new:
         return f"{what}: {old} became {new}"
-    return f"{what}: the same {after:g} calls, each slower"
+    return f"{what}: the same {after:g} calls, each {_slower(top.ns)}"
+
+
+def _slower(ns: float) -> str:
+    return "slower" if ns > 0 else "faster"
+
+
+def _surely_slower(change: PhaseChange) -> list[Change]:
+    """Return the rows of the same calls, where they surely changed in sum, though none alone."""
+    same = [c for c in change.changes if _same_calls(c)]
+    if not same:
+        return []
+    ns, low, high = together(same, CONFIDENCE)
+    return same if (low > 0 or high < 0) and ns * change.change_ns > 0 else []
 
 
 def _place(change: Change) -> str:

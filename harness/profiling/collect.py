@@ -153,7 +153,9 @@ class ProfiledSession(StepSession):
         from harness.profiling.lines import with_lines
 
         found, notes = [], []
-        for phase, plain in self._plain.items():
+        for phase in list(self._plain):
+            plain_ns = self.plain_ns(phase)
+            assert plain_ns is not None
             calls, note = joined(self._timed[phase], self._stacked[phase])
             if note:
                 notes.append(f"{phase}: {note}")
@@ -174,12 +176,17 @@ class ProfiledSession(StepSession):
             found.append(
                 PhaseProfile(
                     phase=phase,
-                    plain_ns=statistics.median(sorted(plain)[: (len(plain) + 1) // 2]),
+                    plain_ns=plain_ns,
                     profiled_ns=statistics.fmean(call.ns for call in calls),
                     rows=made,
                 )
             )
         return found, notes
+
+    def plain_ns(self, phase: Phase) -> float | None:
+        """Return the median of the quieter half of plain calls; None where there was none."""
+        plain = sorted(self._plain[phase])
+        return statistics.median(plain[: (len(plain) + 1) // 2]) if plain else None
 
     def prepare(self, batch: int, context: int) -> None:
         """Pass on."""

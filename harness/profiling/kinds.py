@@ -6,13 +6,13 @@ process of its own, so that it does not disturb what the others see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from harness.errors import InputError, did_you_mean
 from harness.spec import ProfilerName
 
-__all__ = ["ALONE", "KINDS", "USUAL", "parse_kinds", "processes"]
+__all__ = ["ALONE", "KINDS", "USUAL", "apart", "parse_kinds", "processes"]
 
 KINDS: dict[ProfilerName, str] = {
     "torch": "operators by function, with bytes and FLOPs",
@@ -53,7 +53,14 @@ def parse_kinds(text: str) -> list[ProfilerName]:
 def processes(kinds: Iterable[ProfilerName]) -> list[list[ProfilerName]]:
     """Return what each process of a round looks at; those that share one first."""
     asked = list(dict.fromkeys(kinds))
+    if "code" in asked and "compile" not in asked:  # nothing else generates any
+        asked.append("compile")
     alone = {kind for group in ALONE for kind in group}
     groups = [[kind for kind in asked if kind not in alone]]
     groups += [[kind for kind in asked if kind in group] for group in ALONE]
     return [group for group in groups if group]
+
+
+def apart(group: Sequence[ProfilerName]) -> str:
+    """Return what tells the files of a process from those of the others of its case."""
+    return next((alone[0] for alone in ALONE if set(group) <= set(alone)), "")

@@ -11,7 +11,7 @@ import json
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from harness.profiling.families import HOST, family_of
 from harness.profiling.operators import HOST_OPERATOR
 from harness.profiling.record import Phase, PhaseProfile, Row
 
-__all__ = ["EngineProfiles", "Event", "events_of", "rows_of"]
+__all__ = ["EngineProfiles", "Event", "events_of", "phases_of", "rows_of"]
 
 EngineCall = tuple[Phase, int, int]
 """Phase, start and end, nanoseconds of the time of day."""
@@ -52,37 +52,41 @@ class EngineProfiles:
 
             onnxruntime.InferenceSession = self._ours
 
-    def phases(
-        self, calls: Sequence[EngineCall], known: Sequence[PhaseProfile]
-    ) -> list[PhaseProfile]:
-        """Return the phases by the engine's operators; empty where it noted none.
-
-        Args:
-            calls: When the phases were called.
-            known: The phases as another profiler saw them: how long a call takes without any.
-        """
+    def finish(self) -> list[Event]:
+        """End all profiles; return the operators that ran. The sessions go on without."""
         events: list[Event] = []
         for session in self.opened:
             start_ns = session.get_profiling_start_time_ns()
-            file = Path(session.end_profiling())
+            file = Path(session.finish_profiling())
             events += events_of(json.loads(file.read_text()), start_ns)
             file.unlink()
-        plain = {phase.phase: phase for phase in known}
-        found = []
-        for phase in dict.fromkeys(name for name, _, _ in calls):
-            windows = [(start, end) for name, start, end in calls if name == phase]
-            profiled_ns, rows = rows_of(events, windows)
-            if len(rows) > 1:
-                before = plain.get(phase)
-                found.append(
-                    PhaseProfile(
-                        phase=phase,
-                        plain_ns=before.plain_ns if before else profiled_ns,
-                        profiled_ns=profiled_ns,
-                        rows=rows,
-                    )
+        return events
+
+
+def phases_of(
+    events: Sequence[Event], calls: Sequence[EngineCall], plain_ns: Callable[[Phase], float | None]
+) -> list[PhaseProfile]:
+    """Return the phases by the engine's operators; a phase in which none ran is left out.
+
+    Args:
+        events: Of all sessions.
+        calls: When the phases were called.
+        plain_ns: How long a call of a phase takes while nothing is profiled.
+    """
+    found = []
+    for phase in dict.fromkeys(name for name, _, _ in calls):
+        windows = [(start, end) for name, start, end in calls if name == phase]
+        profiled_ns, rows = rows_of(events, windows)
+        if len(rows) > 1:
+            found.append(
+                PhaseProfile(
+                    phase=phase,
+                    plain_ns=plain_ns(phase) or profiled_ns,
+                    profiled_ns=profiled_ns,
+                    rows=rows,
                 )
-        return found
+            )
+    return found
 
 
 Event = tuple[str, str, int, int]
@@ -151,5 +155,8 @@ def _profiled(plain: type[Any], stem: Path, opened: list[Any]) -> type[Any]:
             self._times += 1
             self._open()
             return file
+
+        def finish_profiling(self) -> Any:
+            return super().end_profiling()
 
     return Profiled

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.profiling.average import averaged
 from harness.profiling.record import Profile
-from harness.profiling.stacks import Stack, merged, parse_raw
+from harness.profiling.stacks import Stack, merged, of_the_work, parse_raw
 from harness.store.run import stem
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def profiles_of(run: Run) -> list[Seen]:
         Seen(
             case.id,
             averaged([_with_ceilings(profile, case) for profile in found[case.id]]),
-            merged(stacks[case.id]),
+            of_the_work(merged(stacks[case.id])),
         )
         for case in run.record.cases
         if case.id in found
