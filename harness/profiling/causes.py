@@ -15,6 +15,7 @@ from typing import Any
 from harness.profiling.difference import CONFIDENCE, Change, PhaseChange, together
 from harness.profiling.families import HOST
 from harness.profiling.operators import HOST_OPERATOR
+from harness.profiling.words import place_words
 
 __all__ = ["Cause", "causes", "sentence"]
 
@@ -36,7 +37,7 @@ class Cause:
     @property
     def where(self) -> str:
         """File and line of its largest row, empty for a setting."""
-        return _place(self.changes[0]) if self.changes else ""
+        return place_words(self.changes[0].function, self.changes[0].line) if self.changes else ""
 
 
 def causes(
@@ -111,7 +112,7 @@ def _words(group: Sequence[Change]) -> str:
     whole = sum(c.ns for c in group)
     operators = [c for c in group if c.family != HOST]
     top = operators[0] if operators and operators[0].ns > 0.2 * whole else group[0]
-    place = _place(top)
+    place = place_words(top.function, top.line)
     if top.operator == HOST_OPERATOR:
         return f"the host's own time (Python, dispatch) in {place}"
     what = f"{top.operator} called from {place}" if place else top.operator
@@ -137,14 +138,6 @@ def _surely_slower(change: PhaseChange) -> list[Change]:
         return []
     ns, low, high = together(same, CONFIDENCE)
     return same if (low > 0 or high < 0) and ns * change.change_ns > 0 else []
-
-
-def _place(change: Change) -> str:
-    file, _, function = change.function.rpartition(":")
-    if not file:
-        return ""
-    at = f"{file}:{change.line}" if change.line else file
-    return f"{at} ({function})"
 
 
 def _same_calls(change: Change) -> bool:

@@ -68,16 +68,15 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         self._phases: list[_Phase] = [_Phase("import")]
         self._timeline: list[tuple[float, int]] = []
         self._start_s = 0.0
-        self._closed = False
 
     def __enter__(self) -> Self:
         tracemalloc.start()
         self._start_s = time.perf_counter()
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         tracemalloc.stop()
 
     def begin(self, phase: str) -> None:
@@ -152,7 +151,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         if storage._cdata in self._young:  # twice in one operator
             return
         self._young[storage._cdata] = _Storage(
-            StorageWeakRef(storage),
+            StorageWeakRef(storage),  # type: ignore[no-untyped-call]
             storage.nbytes(),
             list(tensor.shape),
             str(tensor.dtype).removeprefix("torch."),
@@ -164,7 +163,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         self._phases[-1].allocations += 1
 
     def _sweep(self, some: dict[int, _Storage]) -> None:
-        for key in [k for k, s in some.items() if s.alive.expired()]:
+        for key in [k for k, s in some.items() if s.alive.expired()]:  # type: ignore[no-untyped-call]
             self._now -= some.pop(key).bytes
 
     def _note(self) -> None:

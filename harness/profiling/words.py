@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.profiling.record import PhaseProfile, Profile, Row
 from harness.shown import quantity, share
 
-__all__ = ["Family", "families_of", "phase_line", "profile_line", "slowdown_words"]
+__all__ = ["Family", "families_of", "phase_line", "place_words", "profile_line", "slowdown_words"]
 
 _NAMED = 3
 _LEAST = 0.02
@@ -63,6 +63,14 @@ def profile_line(profile: Profile) -> str:
     if not phases:
         return "; ".join(profile.notes) or "nothing was seen"
     return "; ".join(phase_line(phase, profile.ceilings) for phase in phases)
+
+
+def place_words(function: str, line: int | None) -> str:
+    """Return `harness/model/decoder.py:41 (step)`; a node of an engine's graph as it is."""
+    file, colon, name = function.rpartition(":")
+    if not colon:
+        return function
+    return f"{file}:{line} ({name})" if line else f"{file} ({name})"
 
 
 def slowdown_words(profile: Profile) -> str:

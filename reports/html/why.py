@@ -15,7 +15,7 @@ from harness.profiling.flame import Look, flame_graph
 from harness.profiling.record import Memory, PhaseProfile, Profile, Row
 from harness.profiling.stacks import Node, Stack, speedscope
 from harness.profiling.stored import Seen, profiles_of
-from harness.profiling.words import phase_line, profile_line, slowdown_words
+from harness.profiling.words import phase_line, place_words, profile_line, slowdown_words
 from harness.shown import number, printable, quantity, share
 
 if TYPE_CHECKING:
@@ -199,12 +199,9 @@ def _row(row: Row, whole: float, ceilings: dict[str, float]) -> dict[str, str]:
 
 
 def _place(row: Row) -> str:
-    """Return `decoder.py:442 _look_back`; a node of an engine's graph as it is."""
-    file, colon, function = row.function.rpartition(":")
-    if not colon:
-        return row.function
-    line = f":{row.line}" if row.line else ""
-    return f"{file.rpartition('/')[2]}{line} {function}"
+    """Return `decoder.py:442 (_look_back)`: the file without its folders."""
+    _, slash, name = row.function.rpartition("/")
+    return place_words(name if slash and ":" in name else row.function, row.line)
 
 
 def _us(ns: float) -> str:

@@ -11,6 +11,7 @@ from harness.errors import InputError
 from harness.gate.outputs.words import cell
 from harness.gate.why import Explained, PhaseExplained
 from harness.profiling.difference import Change
+from harness.profiling.words import place_words
 from harness.shown import printable, quantity
 
 __all__ = ["explanation_html", "explanation_json", "explanation_markdown", "explanation_writer"]
@@ -113,10 +114,9 @@ def _rows(phase: PhaseExplained) -> list[dict[str, str]]:
 def _row(change: Change) -> dict[str, str]:
     before, after = change.calls
     unsure = "" if change.is_sure else " (not sure)"
-    place = f"{change.function}:{change.line}" if change.line else change.function
     return {
         "operator": change.operator,
-        "place": place,
+        "place": place_words(change.function, change.line),
         "before": _time(change.base_ns),
         "after": _time(change.base_ns + change.ns),
         "change": f"{'+' if change.ns > 0 else '−'}{_time(abs(change.ns))}{unsure}",
