@@ -17,7 +17,7 @@ import typer
 
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import suite_names
-from harness.cli.explain import ExplainOption, ExplainToOption, with_causes
+from harness.cli.explain import ExplainOption, ExplainRoundsOption, ExplainToOption, with_causes
 from harness.cli.gate import (
     GithubOption,
     GitlabOption,
@@ -109,6 +109,7 @@ def ab(
     github: GithubOption = False,
     explain: ExplainOption = False,
     explain_to: ExplainToOption = None,
+    explain_rounds: ExplainRoundsOption = None,
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> int:
     """Compare two revisions, Pythons or settings, interleaved. Exit status as harness gate."""
@@ -157,7 +158,7 @@ def ab(
             interpreters = sides[0].interpreter, sides[1].interpreter
             records = result.runs[0].record, result.runs[1].record
             judgement = with_causes(
-                judgement, Store(store), records, interpreters, explain_to or ()
+                judgement, Store(store), records, interpreters, explain_to or (), explain_rounds
             )
     names = ", ".join(run.id for run in result.runs)
     typer.echo(f"{result.rounds} rounds, kept as {names}", err=True)

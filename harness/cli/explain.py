@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.store.record import RunRecord
 
-__all__ = ["ExplainOption", "ExplainToOption", "explain", "profiling", "with_causes"]
+__all__ = [
+    "ExplainOption",
+    "ExplainRoundsOption",
+    "ExplainToOption",
+    "explain",
+    "profiling",
+    "with_causes",
+]
 
 
 def _known_forms(paths: list[Path] | None) -> list[Path] | None:
@@ -37,6 +44,15 @@ def _known_forms(paths: list[Path] | None) -> list[Path] | None:
     return paths
 
 
+ExplainRoundsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--explain-rounds",
+        min=2,
+        help="Pairs of fresh processes to explain with.",
+        show_default="5",
+    ),
+]
 ExplainToOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -116,6 +132,7 @@ def with_causes(
     runs: tuple[RunRecord, RunRecord],
     interpreters: tuple[Interpreter, Interpreter] | None = None,
     outputs: Sequence[Path] = (),
+    rounds: int | None = None,
 ) -> Judgement:
     """Return a judgement with a note on why, for each case that it found slower.
 
@@ -127,6 +144,7 @@ def with_causes(
         runs: Base and candidate.
         interpreters: What each side runs on; None for this one.
         outputs: Files that get the whole explanation, by their suffix.
+        rounds: Pairs of fresh processes; None for the usual number.
     """
     from harness.gate.outputs.explanation import explanation_writer
     from harness.gate.why import ROUNDS, explained
@@ -142,7 +160,7 @@ def with_causes(
                 store,
                 runs,
                 slower.__contains__,
-                ROUNDS,
+                rounds or ROUNDS,
                 interpreters=interpreters,
                 sampled=any(path.suffix == ".html" for path in outputs),
                 listen=listen,

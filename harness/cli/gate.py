@@ -15,7 +15,7 @@ import typer
 
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import run_ids, suite_names
-from harness.cli.explain import ExplainOption, ExplainToOption, with_causes
+from harness.cli.explain import ExplainOption, ExplainRoundsOption, ExplainToOption, with_causes
 from harness.cli.gate_options import AllowOption, MarginOption, MetricOption, rules_for
 from harness.errors import InputError
 from harness.store.folder import DEFAULT_ROOT
@@ -92,6 +92,7 @@ def gate(
     github: GithubOption = False,
     explain: ExplainOption = False,
     explain_to: ExplainToOption = None,
+    explain_rounds: ExplainRoundsOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="For the suite, as in harness run."),
@@ -126,7 +127,9 @@ def gate(
     labels = ", ".join(baseline), ", ".join(candidate or ["latest"])
     judgement = judge(one, other, rules, labels=labels, history=earlier_runs(opened, one, other))
     if explain or explain_to:
-        judgement = _with_causes(judgement, opened, one.record, other.record, explain_to or ())
+        judgement = _with_causes(
+            judgement, opened, one.record, other.record, explain_to or (), explain_rounds
+        )
     return conclude(
         judgement,
         junit=junit,
@@ -177,6 +180,7 @@ def _with_causes(
     base: RunRecord,
     cand: RunRecord,
     outputs: Sequence[Path],
+    rounds: int | None,
 ) -> Judgement:
     """Profile base's revision, checked out, beside the working tree; note why it is slower."""
     from harness.engine.spawn import Interpreter
@@ -184,14 +188,14 @@ def _with_causes(
 
     revision = judgement.base.revision
     if judgement.verdict != "regression" or revision in (None, judgement.cand.revision):
-        return with_causes(judgement, store, (base, cand), outputs=outputs)
+        return with_causes(judgement, store, (base, cand), outputs=outputs, rounds=rounds)
     try:
         root = project_root(Path.cwd())
         with checkout(root, str(revision), None) as found:
             files = [str(found.inside(root, Path(name))) for name in base.plugin_files]
             base = base.model_copy(update={"plugin_files": files})
             interpreters = found.interpreter(None), Interpreter()
-            return with_causes(judgement, store, (base, cand), interpreters, outputs)
+            return with_causes(judgement, store, (base, cand), interpreters, outputs, rounds)
     except InputError as error:
         notes = [*judgement.notes, f"why: base cannot be profiled: {error}"]
         return judgement.model_copy(update={"notes": notes})

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 
 from harness.profiling.record import Compiled, Memory, PhaseProfile, Profile, Row
-from harness.profiling.words import families_of
+from harness.profiling.words import families_of, profile_line
 from harness.shown import number, printable, quantity
 
 __all__ = ["show_profile"]
@@ -18,6 +18,9 @@ _LARGEST = 6
 
 def show_profile(console: Console, profile: Profile) -> None:
     """Print all that was seen of a case."""
+    if profile.failure is not None:
+        console.print(f"  {profile_line(profile)}", markup=False)
+        return
     lines = [line for phase in profile.phases for line in _phase(phase, profile.ceilings)]
     lines += list(_counted(profile.counters))
     lines += list(_compiled(profile.compiled)) if profile.compiled else []

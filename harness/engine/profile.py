@@ -73,6 +73,8 @@ def profile_in_turn(
         seconds: How long py-spy samples each.
         listen: Called for each event.
     """
+    from harness.profiling.record import Profile
+
     found = [Profiled(side) for side in sides]
     for number, one in _turns(found, rounds):
         for group in processes(kinds):
@@ -80,10 +82,14 @@ def profile_in_turn(
                 continue
             name = "-".join(filter(None, [f"{found.index(one)}-{number}", apart(group)]))
             stem = folder / name
-            made, one.failure = profile_once(
+            made, failure = profile_once(
                 one.side, stem, cache, kinds=group, number=number, seconds=seconds, listen=listen
             )
-            if made is not None:
+            if made is None and apart(group):  # the others have seen what they look at
+                made = Profile(case=one.side.case.id, round=number, phases=[], failure=failure)
+            if made is None:
+                one.failure = failure
+            else:
                 one.profiles.append(made)
                 raw = stem.with_suffix(".raw")
                 if raw.exists():

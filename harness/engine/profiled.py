@@ -219,6 +219,12 @@ class _Watched:
                 next(iterations)
             except WindowDone:
                 iterations = self.begin()
+            except Exception as error:
+                if one != "lines":
+                    raise
+                # Compiled code may refuse to run beneath a dispatch mode; the others have run.
+                self.made.notes.append(f"lines of operators are not known: {_first_line(error)}")
+                iterations = self.begin()
             self.session.end_window()
         self.session.current = "none"
 
@@ -313,3 +319,7 @@ class _Watched:
         named = {row.function.rpartition(":")[0] for p in self.made.phases for row in p.rows}
         files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
         self.made.files = {short(f): f for f in files if isinstance(f, str) and short(f) in named}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

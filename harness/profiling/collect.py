@@ -166,7 +166,7 @@ class ProfiledSession(StepSession):
                 inner[op.name, op.function].update(op.inner)
             calls = _quieter(calls)
             made = rows(calls)
-            if phase in self._lines:
+            if self._line_calls[phase]:
                 made = with_lines(
                     made,
                     self._lines[phase],

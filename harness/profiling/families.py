@@ -19,7 +19,7 @@ _ONNX = (
 )
 FAMILIES = (
     ("attention", r"attention|sdpa|softmax|GroupQueryAttention"),
-    ("gemm", r"linear|matmul|addmm|::b?mm|gemm|gemv|einsum|baddbmm|MatMul|convolution"),
+    ("gemm", r"linear|matmul|addmm|::b?mm|[gG]emm|gemv|einsum|baddbmm|MatMul|convolution"),
     ("norm", r"[nN]orm|Normalization"),
     ("sync", r"_local_scalar_dense|::item|is_nonzero|equal$|Synchronize|nonzero"),
     ("copy", r"copy|clone|contiguous|::to$|_to_copy|::cat$|::stack$|Memcpy|Reshape|Concat|Cast"),

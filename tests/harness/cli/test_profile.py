@@ -232,12 +232,12 @@ def test_a_failed_gate_says_why_of_the_commit_that_made_it_slow(tmp_path: Path) 
         (tmp_path / "mine.py").write_text(MINE.format(call=call, work=work))
         git("add", "-A")
         git("commit", "-m", f"Work is now {work}")
-        done = harness(tmp_path, "run", "mine.toml", "--plugin", "mine.py", "--rounds", "3")
+        done = harness(tmp_path, "run", "mine.toml", "--plugin", "mine.py", "--rounds", "2")
         assert done.returncode == 0, done.stderr
 
     done = harness(
         tmp_path, "gate", "--baseline", "latest~1", "--candidate", "latest", "--explain",
-        "--markdown", "gate.md",
+        "--explain-rounds", "2", "--markdown", "gate.md",
     )  # fmt: skip
 
     assert done.returncode == 1, done.stdout + done.stderr
