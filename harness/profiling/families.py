@@ -32,7 +32,8 @@ FAMILIES = (
         r"view|slice|select|transpose|permute|expand|squeeze|unbind|split|chunk|narrow|::t$|^(Slice|Transpose|Unsqueeze|Squeeze|Expand|Split|Shape|Range|Identity)$",
     ),
     ("choice", r"argmax|topk|sort|ArgMax|TopK"),
-    ("fused", r"fused|graph_\d+|cpp_|triton|Fused"),
+    ("fused", r"fused|graph_\d+|cpp_|triton|Fused|Torch-Compiled Region"),
+    ("guards", r"TorchDynamo Cache Lookup"),
     ("elementwise", rf"::({_ARITHMETIC})_?$|^({_ONNX})$"),
 )
 
