@@ -140,7 +140,8 @@ def _profile_settings(
 
     if not wanted and kinds is None and case is None:
         return {}
-    settings: dict[str, object] = {"profile.kinds": list(parse_kinds(kinds or _PROFILERS))}
+    named = parse_kinds(_PROFILERS if kinds is None else kinds)
+    settings: dict[str, object] = {"profile.kinds": named}
     return settings | ({"profile.case": case} if case is not None else {})
 
 

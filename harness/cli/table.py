@@ -69,7 +69,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
-    parts += _where_time_goes(run)
+    parts += () if only else _where_time_goes(run)
     return Group(*parts, *_closing(record, only, short=not everything))
 
 

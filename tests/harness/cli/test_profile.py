@@ -238,6 +238,7 @@ def test_a_failed_gate_says_why_of_the_commit_that_made_it_slow(tmp_path: Path) 
     done = harness(
         tmp_path, "gate", "--baseline", "latest~1", "--candidate", "latest", "--explain",
         "--explain-rounds", "2", "--markdown", "gate.md",
+        "--explain-to", "why.json",
     )  # fmt: skip
 
     assert done.returncode == 1, done.stdout + done.stderr
@@ -246,3 +247,5 @@ def test_a_failed_gate_says_why_of_the_commit_that_made_it_slow(tmp_path: Path) 
         assert "(dawdle)" in said
         assert "new since" in said
         assert "Work is now time.sleep(0.005)" in said
+    decode = next(p for p in json.loads((tmp_path / "why.json").read_text()) if p["is_sure"])
+    assert decode["causes"][0]["blamed"]["file"] == "mine.py"
