@@ -190,3 +190,5 @@ def _show(found: Sequence[Explained]) -> None:
             for cause, blamed in list(zip(phase.causes, phase.blamed, strict=True))[1:4]:
                 brought = f", {blamed.words}" if blamed else ""
                 console.print(f"    {cause.share:5.0%} {cause.words}{brought}", markup=False)
+        for words in one.also:
+            console.print(f"  also {words}", markup=False)

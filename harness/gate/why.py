@@ -16,6 +16,7 @@ from harness.errors import UnavailableError
 from harness.gate.blame import Blamed, blame
 from harness.profiling.causes import Cause, causes, sentence
 from harness.profiling.difference import PhaseChange, difference
+from harness.profiling.noticed import noticed
 from harness.profiling.stacks import Stack, merged, of_the_work, parse_raw, without_lines
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ __all__ = ["ROUNDS", "Explained", "PhaseExplained", "explained"]
 PHASES = ("decode", "prefill")
 ROUNDS = 5
 _SAMPLED_SECONDS = 1.0
+_PACKAGES = (
+    "torch", "numpy", "triton", "onnxruntime", "openvino", "transformers", "llama-cpp-python",
+)  # fmt: skip
+"""Whose version can make the same calls slower."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,10 @@ class Explained:
     base_stacks: Mapping[Stack, int]
     """Sampled stacks without line numbers, nanoseconds of one iteration; empty where not asked."""
     cand_stacks: Mapping[Stack, int]
+    also: Sequence[str]
+    """What else the candidate has more of: nothing that was timed."""
     notes: Sequence[str]
+    """What could not be seen."""
 
     def plain(self) -> list[dict[str, Any]]:
         """Return one JSON object per phase."""
@@ -72,6 +80,7 @@ class Explained:
                     {**asdict(cause), "blamed": asdict(found) if found else None}
                     for cause, found in zip(one.causes, one.blamed, strict=True)
                 ],
+                "also": list(self.also),
                 "rows": [asdict(change) for change in one.change.changes],
             }
             for one in self.phases
@@ -119,17 +128,22 @@ def explained(
         for phase in PHASES:
             change = difference(base.profiles, cand.profiles, phase)
             if change is not None:
-                phases.append(_phase(change, base, cand, since))
+                facts = _facts(base, runs[0], differ), _facts(cand, runs[1], differ)
+                phases.append(_phase(change, facts, cand, since))
         notes = dict.fromkeys(n for s in (base, cand) for p in s.profiles for n in p.notes)
-        case = pair[1].case.id
-        found.append(Explained(case, phases, _stacks(base), _stacks(cand), list(notes)))
+        also = list(noticed(base.profiles, cand.profiles))
+        stacks = _stacks(base), _stacks(cand)
+        found.append(Explained(pair[1].case.id, phases, *stacks, also, list(notes)))
     return found
 
 
 def _phase(
-    change: PhaseChange, base: Profiled, cand: Profiled, since: str | None
+    change: PhaseChange,
+    facts: tuple[Mapping[str, Any], Mapping[str, Any]],
+    cand: Profiled,
+    since: str | None,
 ) -> PhaseExplained:
-    found = causes(change, _facts(base), _facts(cand))
+    found = causes(change, *facts)
     blamed = [_blamed(cause, cand, since) for cause in found]
     words = sentence(change, found, blamed[0].words if blamed and blamed[0] else "")
     return PhaseExplained(change.phase, words, change, found, blamed)
@@ -222,6 +236,14 @@ def _profiled(
     return found
 
 
-def _facts(side: Profiled) -> dict[str, Any]:
+def _facts(side: Profiled, record: RunRecord, differ: bool) -> dict[str, Any]:
+    """Return what a side was set to; also its packages, where the sides may have others."""
     options = side.side.case.backend_options
-    return {**side.profiles[-1].facts, "threads": options["threads"], "dtype": options["dtype"]}
+    installed = record.environment.get("packages")
+    packages = installed if differ and isinstance(installed, dict) else {}
+    return {
+        **side.profiles[-1].facts,
+        "threads": options["threads"],
+        "dtype": options["dtype"],
+        **{f"package {name}": packages[name] for name in _PACKAGES if name in packages},
+    }

@@ -13,6 +13,7 @@
     stored       profiles in a run's folder
     difference   base and candidate, row by row, with intervals; what explains a change
     causes       from rows that changed to a sentence
+    noticed      what else differs: graph breaks, page faults
     words        where the time goes in a line
     stacks, flame
                  sampled stacks, and pictures of them

@@ -59,6 +59,7 @@ def explanation_markdown(found: Sequence[Explained]) -> str:
                 parts.append("|---|---|--:|--:|--:|--:|")
                 parts += ["| " + " | ".join(cell(v) for v in row.values()) + " |" for row in rows]
                 parts.append("")
+        parts += [f"- {cell(words)}" for words in case.also]
     return "\n".join(parts) + "\n"
 
 
@@ -87,7 +88,7 @@ def explanation_html(found: Sequence[Explained]) -> str:
                     for phase in case.phases
                 ],
                 "flames": _flames(case),
-                "notes": case.notes,
+                "notes": [*case.also, *case.notes],
             }
             for case in found
         ]

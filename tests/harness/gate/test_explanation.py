@@ -45,7 +45,7 @@ def found() -> list[Explained]:
     words = sentence(change, named, BLAMED.words)
     phase = PhaseExplained("decode", words, change, named, [BLAMED for _ in named])
     stacks = {("step (d.py)",): 10_000_000}, {("step (d.py)", HOSTILE): 12_000_000}
-    return [Explained(f"tiny/{HOSTILE}", [phase], *stacks, [HOSTILE])]
+    return [Explained(f"tiny/{HOSTILE}", [phase], *stacks, [HOSTILE], [HOSTILE])]
 
 
 def test_the_first_sentence_names_the_commit(found: list[Explained]) -> None:
