@@ -180,7 +180,7 @@ class ProfileSpec(_Spec):
     """Pattern for the ids of cases; by default the first case of each model and backend setting."""
     most: int = Field(default=6, ge=1, le=1000)
     """Cases at most."""
-    seconds: Seconds = 1.5
+    seconds: Seconds = 1.0
     """How long py-spy samples each."""
 
 

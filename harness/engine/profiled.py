@@ -33,7 +33,9 @@ _PASSES: tuple[Pass, ...] = (
     "warm", "warm",
     "plain", "timed", "plain", "stacked", "plain", "timed", "plain", "lines", "timed", "plain",
 )  # fmt: skip
-_BRIEF: tuple[Pass, ...] = ("warm", "plain", "timed", "plain", "stacked", "timed", "lines")
+_BRIEF: tuple[Pass, ...] = ("warm", "plain", "timed", "stacked", "lines")
+_WINDOW, _BRIEF_WINDOW = 8, 4
+"""Decode calls of an iteration that are watched: PyTorch takes long to hand over each."""
 
 
 def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
@@ -159,7 +161,8 @@ class _Watched:
         watched = None
         if isinstance(session, StepSession):
             traces = task.output if "trace" in task.kinds else None
-            watched = ProfiledSession(session, now_ns, traces)
+            window = _BRIEF_WINDOW if task.brief else _WINDOW
+            watched = ProfiledSession(session, now_ns, traces, window)
         driven: Session = watched or session
         if scenario.level == "stream" and isinstance(driven, StepSession):
             driven = StepAsStream(driven)
@@ -246,17 +249,21 @@ class _Watched:
         """Let iterations run to their end: how many calls one has, and what the kernel counts."""
         from harness.profiling.counted import counted
 
-        self.made.counters |= counted(lambda: next(iterations))
-        took = []
-        for _ in range(1 if self.task.brief else _ALONE):
+        took: list[float] = []
+
+        def iterate() -> Any:
             start = now_ns()
-            next(iterations)
+            observation = next(iterations)
             took.append(float(now_ns() - start))
+            return observation
+
+        self.made.counters |= counted(iterate)
+        for _ in range(0 if self.task.brief else _ALONE):
+            iterate()
         self.made.iteration_ns = statistics.median(took)
         if self.session is not None:
-            whole = 1 + len(took)
             for phase in self.made.phases:
-                phase.per_iteration = self.session.counted[phase.phase] / whole
+                phase.per_iteration = self.session.counted[phase.phase] / len(took)
 
     def _counters(self, iterations: Iterator[Any]) -> None:
         from harness.profiling.counters import hardware_counters

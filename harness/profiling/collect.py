@@ -52,12 +52,18 @@ class ProfiledSession(StepSession):
         session: What is watched.
         clock: Nanoseconds.
         traces: Where Chrome traces go, the last timed window of each phase, the suffix replaced.
+        window: Decode calls of an iteration that are watched.
     """
 
     def __init__(
-        self, session: StepSession, clock: Callable[[], int], traces: Path | None = None
+        self,
+        session: StepSession,
+        clock: Callable[[], int],
+        traces: Path | None = None,
+        window: int = _WINDOW,
     ) -> None:
         self._session = session
+        self._window_calls = window
         self._traces = traces
         self._clock = clock
         self.current: Pass = "none"
@@ -85,7 +91,7 @@ class ProfiledSession(StepSession):
             return self._marked("prefill", lambda: self._session.prefill(tokens, lengths))
 
     def decode(self) -> Tensor:
-        """Pass on; the calls from the third to the tenth of an iteration are watched.
+        """Pass on; the calls from the third to the window's last are watched.
 
         Raises:
             WindowDone: after the last one.
@@ -100,7 +106,7 @@ class ProfiledSession(StepSession):
         if self._window is None:
             return self._session.decode()
         result = self._marked("decode", self._session.decode)
-        if self._decoded == _SKIPPED + _WINDOW:
+        if self._decoded == _SKIPPED + self._window_calls:
             self.end_window()
             raise WindowDone
         return result
