@@ -12,7 +12,7 @@ from harness.gate.outputs.words import cell
 from harness.gate.why import Explained, PhaseExplained
 from harness.profiling.difference import Change
 from harness.profiling.words import place_words
-from harness.shown import printable, quantity
+from harness.shown import number, printable, quantity
 
 __all__ = ["explanation_html", "explanation_json", "explanation_markdown", "explanation_writer"]
 
@@ -121,7 +121,7 @@ def _row(change: Change) -> dict[str, str]:
         "before": _time(change.base_ns),
         "after": _time(change.base_ns + change.ns),
         "change": f"{'+' if change.ns > 0 else '−'}{_time(abs(change.ns))}{unsure}",
-        "calls": f"{before:g} → {after:g}" if before != after else f"{after:g}",
+        "calls": number(after) if before == after else f"{number(before)} → {number(after)}",
     }
 
 
