@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP)  ## create .venv with the harness and all that its tests need
 
 demo: $(STAMP)  ## run the shipped default suite on the embedded model; name its report
-	@$(BIN)/harness run default --report html
+	@$(BIN)/harness run default --profile --report html
 
 $(SMOLLM2): $(STAMP)
 	@$(BIN)/python -m benchmarks.fetch_smollm2 $@

@@ -1,10 +1,12 @@
 """Does `harness explain` name the true cause? Slowdowns planted in our decoder, and none at all.
 
     python -m benchmarks.attribution [--pairs 7] [--null 20] [--only PATTERN] [--json FILE]
+    python -m benchmarks.attribution --json FILE --count
 
 Each side of each pair is a forked process that has imported PyTorch and nothing of the model yet;
 it then runs the profiling worker's own code over a decoder whose source has the patch in it. With
---json, what the file already holds is not run again.
+--json, what the file already holds is not run again, so that it can be stopped and taken up; files
+of earlier runs may stand before it (--json OLD --json NEW), and --count only counts.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from harness.profiling.causes import causes, sentence
 from harness.profiling.difference import difference
 from harness.profiling.record import Profile
 from harness.spec import Source, Suite
+from harness.store.durable import write_durably
 
 NOTHING = Seed("nothing", r"(?!)")
 _SUITE = """
@@ -225,6 +228,8 @@ def counted(answers: Sequence[Mapping[str, Any]]) -> str:
     none = [a for a in answers if a["seed"].startswith("nothing")]
     lines.append(f"nothing planted: a cause named in {sum(bool(a['named']) for a in none)}")
     lines[-1] += f" of {len(none)}"
+    missed = [a["seed"] for a in seeds if a["rank"] != 1]
+    lines += [f"not named first: {', '.join(missed)}"] if missed else []
     return "\n".join(lines)
 
 
@@ -234,21 +239,39 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--null", type=int, default=20, help="comparisons of nothing with nothing")
     parser.add_argument("--only", default="", help="regular expression of seeds' names")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, action="append", help="the last one is written")
+    parser.add_argument("--count", action="store_true", help="run nothing, count what there is")
     given = parser.parse_args()
-    importlib.import_module("torch._inductor")  # once, before the forks: it takes seconds
-    done = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
-    known = {answer["seed"] for answer in done}
+    files = given.json or []
+    known = _known(files)
+    if not given.count:
+        importlib.import_module("torch._inductor")  # once, before the forks: it takes seconds
+        _run(given, files[-1] if files else None, known)
+    print(counted(list(known.values())))
+
+
+def _known(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Return the answers in files, by seed; of several for one seed the last."""
+    answers = [a for file in files if file.exists() for a in json.loads(file.read_text())]
+    return {answer["seed"]: answer for answer in answers}
+
+
+def _run(given: argparse.Namespace, file: Path | None, known: dict[str, dict[str, Any]]) -> None:
+    """Compare each seed that is not known yet; each answer is kept before the next begins."""
+    left = [one for one in _all(given.null, given.only) if one[0].name not in known]
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        for seed, aside in _all(given.null, given.only):
-            if seed.name in known:
-                continue
+        for number, (seed, aside) in enumerate(left, 1):
             answer = vars(compared(seed, given.pairs, Path(name), aside=aside))
-            done.append(answer)
-            print(f"{answer['rank'] or '-'}  {seed.name}: {answer['sentence']}", flush=True)
-            if given.json:
-                given.json.write_text(json.dumps(done, indent=1) + "\n")
-    print(counted(done))
+            known[seed.name] = answer
+            each = (time.monotonic() - started) / number
+            print(
+                f"[{number}/{len(left)}, {each * (len(left) - number) / 60:.0f} min left] "
+                f"{answer['rank'] or '-'}  {seed.name}: {answer['sentence']}",
+                flush=True,
+            )
+            if file is not None:
+                write_durably(file, f"{json.dumps(list(known.values()), indent=1)}\n".encode())
 
 
 if __name__ == "__main__":

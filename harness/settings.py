@@ -9,7 +9,7 @@ from harness.errors import SpecError
 __all__ = ["lay_over", "parse_setting"]
 
 _ENTRIES = ("model", "backend", "scenario")
-_TABLES = ("run", "gate", "sweep", "telemetry")
+_TABLES = ("run", "gate", "sweep", "telemetry", "profile")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

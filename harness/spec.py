@@ -31,6 +31,8 @@ __all__ = [
     "BackendSpec",
     "GateSpec",
     "ModelSpec",
+    "ProfileSpec",
+    "ProfilerName",
     "RunSpec",
     "ScenarioSpec",
     "Source",
@@ -163,6 +165,25 @@ class TelemetrySpec(_Spec):
     """With retry: how often a round is repeated at most, within the budget."""
 
 
+ProfilerName = Literal[
+    "torch", "roofline", "py-spy", "native", "trace", "counters", "onnx", "compile", "code",
+    "memory",
+]  # fmt: skip
+
+
+class ProfileSpec(_Spec):
+    """`[profile]`: extra, untimed rounds that say where time goes; no figure comes from them."""
+
+    kinds: list[ProfilerName] = Field(default_factory=list)
+    """Profilers, as `harness profile --with` takes them; none where empty."""
+    case: str | None = None
+    """Pattern for the ids of cases; by default the first case of each model and backend setting."""
+    most: int = Field(default=6, ge=1, le=1000)
+    """Cases at most."""
+    seconds: Seconds = 1.0
+    """How long py-spy samples each."""
+
+
 Axis = Annotated[list[Any], Field(min_length=1)]
 
 
@@ -206,6 +227,7 @@ class Suite(_Spec):
     run: RunSpec = RunSpec()
     gate: GateSpec = GateSpec()
     telemetry: TelemetrySpec = TelemetrySpec()
+    profile: ProfileSpec = ProfileSpec()
 
 
 def read_suite(path: Path, settings: Mapping[str, Any] | None = None) -> tuple[Suite, Source]:
@@ -287,6 +309,7 @@ def _fields_at(loc: Sequence[str | int]) -> Iterator[str]:
         ("run",): RunSpec,
         ("gate",): GateSpec,
         ("telemetry",): TelemetrySpec,
+        ("profile",): ProfileSpec,
         ("sweep",): Sweep,
     }
     model = models.get(tuple(p for p in loc if isinstance(p, str)))

@@ -17,7 +17,7 @@ import typer
 
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import suite_names
-from harness.cli.explain import ExplainOption, with_causes
+from harness.cli.explain import ExplainOption, ExplainRoundsOption, ExplainToOption, with_causes
 from harness.cli.gate import (
     GithubOption,
     GitlabOption,
@@ -108,6 +108,8 @@ def ab(
     gitlab: GitlabOption = None,
     github: GithubOption = False,
     explain: ExplainOption = False,
+    explain_to: ExplainToOption = None,
+    explain_rounds: ExplainRoundsOption = None,
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> int:
     """Compare two revisions, Pythons or settings, interleaved. Exit status as harness gate."""
@@ -152,10 +154,12 @@ def ab(
             told=print_turn,
         )
         judgement = result.judgement
-        if explain:  # while the revisions' worktrees are there
+        if explain or explain_to:  # while the revisions' worktrees are there
             interpreters = sides[0].interpreter, sides[1].interpreter
             records = result.runs[0].record, result.runs[1].record
-            judgement = with_causes(judgement, Store(store), records, interpreters)
+            judgement = with_causes(
+                judgement, Store(store), records, interpreters, explain_to or (), explain_rounds
+            )
     names = ", ".join(run.id for run in result.runs)
     typer.echo(f"{result.rounds} rounds, kept as {names}", err=True)
     return conclude(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
-import json as json_text
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -16,23 +14,54 @@ from rich.console import Console
 
 from harness.cli.arguments import JsonOption, StoreOption
 from harness.cli.complete import run_ids
-from harness.errors import HarnessError, InputError, UnavailableError
+from harness.errors import HarnessError, InputError
 from harness.store.folder import DEFAULT_ROOT
 
 if TYPE_CHECKING:
-    from harness.engine.profile import Profiled, Side
+    from harness.engine.events import PhaseStarted, Progress
     from harness.engine.spawn import Interpreter
     from harness.gate.judgement import Judgement
-    from harness.profiling.causes import Cause
-    from harness.profiling.difference import PhaseChange
+    from harness.gate.why import Explained
     from harness.store import Store
     from harness.store.record import RunRecord
 
-__all__ = ["ExplainOption", "explain", "explained", "with_causes"]
+__all__ = [
+    "ExplainOption",
+    "ExplainRoundsOption",
+    "ExplainToOption",
+    "explain",
+    "profiling",
+    "with_causes",
+]
 
-_PHASES = ("decode", "prefill")
-_ROUNDS = 5
 
+def _known_forms(paths: list[Path] | None) -> list[Path] | None:
+    """Refuse a file whose form is unknown before minutes are spent."""
+    from harness.gate.outputs.explanation import explanation_writer
+
+    for path in paths or ():
+        explanation_writer(path)
+    return paths
+
+
+ExplainRoundsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--explain-rounds",
+        min=2,
+        help="Pairs of fresh processes to explain with.",
+        show_default="5",
+    ),
+]
+ExplainToOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--explain-to",
+        metavar="FILE",
+        help="--explain, written out too: .html, .md or .json.",
+        callback=_known_forms,
+    ),
+]
 ExplainOption = Annotated[
     bool, typer.Option("--explain", help="On a regression, profile both sides and say why.")
 ]
@@ -42,75 +71,59 @@ def explain(
     base: Annotated[str, typer.Argument(help="The run before.", autocompletion=run_ids)],
     candidate: Annotated[str, typer.Argument(help="The run after.", autocompletion=run_ids)],
     case: Annotated[str, typer.Option(help="Only cases whose id fits.")] = "*latency*",
-    rounds: Annotated[int, typer.Option(min=2, help="Pairs of fresh processes.")] = _ROUNDS,
+    rounds: Annotated[int, typer.Option(min=2, help="Pairs of fresh processes.")] = 5,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Also write it: .html, .md or .json.",
+            callback=_known_forms,
+        ),
+    ] = None,
     store: StoreOption = Path(DEFAULT_ROOT),
     json: JsonOption = False,
 ) -> int:
     """Say why a run is slower than another, by profiling its cases again, both sides in turn."""
+    from harness.gate.outputs.explanation import explanation_json, explanation_writer
+    from harness.gate.why import explained
     from harness.store import Store as TheStore
+    from harness.store.durable import write_durably
 
     opened = TheStore(store)
-    answers = explained(
-        opened,
-        (opened.find(base).record, opened.find(candidate).record),
-        lambda name: fnmatch.fnmatch(name, case),
-        rounds,
-    )
-    if not answers:
+    writers = [(path, explanation_writer(path)) for path in output or ()]
+    runs = opened.find(base).record, opened.find(candidate).record
+    with profiling() as listen:
+        found = explained(
+            opened,
+            runs,
+            lambda name: fnmatch.fnmatch(name, case),
+            rounds,
+            sampled=any(path.suffix == ".html" for path, _ in writers),
+            listen=listen,
+        )
+    if not any(one.phases for one in found):
         raise InputError(
             f"no case of both runs fits {case!r}", remedy="harness show RUN lists a run's cases"
         )
+    for path, write in writers:
+        write_durably(path, write(found).encode())
     if json:
-        typer.echo(json_text.dumps(answers))
+        typer.echo(explanation_json(found))
     else:
-        _show(answers)
+        _show(found)
     return 0
 
 
-def explained(
-    store: Store,
-    runs: tuple[RunRecord, RunRecord],
-    chosen: Callable[[str], bool],
-    rounds: int,
-    interpreters: tuple[Interpreter, Interpreter] | None = None,
-) -> list[dict[str, Any]]:
-    """Profile cases of two runs in turn; return for each phase what changed, and why.
-
-    Args:
-        store: Where reference logits are kept.
-        runs: Base and candidate.
-        chosen: Whether a case of the candidate, or of base, is looked at; by its id.
-        rounds: Pairs of fresh processes.
-        interpreters: What each side runs on; None for this one.
-
-    Raises:
-        UnavailableError: where a side cannot be profiled.
-    """
-    from harness.profiling.causes import causes, sentence
-    from harness.profiling.difference import difference
-
-    answers: list[dict[str, Any]] = []
-    for pair in _pairs(*runs, chosen):
-        sides = pair
-        if interpreters is not None:
-            one, other = (
-                replace(side, interpreter=interpreter)
-                for side, interpreter in zip(pair, interpreters, strict=True)
-            )
-            sides = one, other
-        base, cand = _profiled(sides, store.cache.resolve(), rounds)
-        for side in (base, cand):
-            if side.failure is not None:
-                raise UnavailableError(
-                    f"{side.side.case.id} failed in {side.failure.phase}: {side.failure.reason}"
-                )
-        for phase in _PHASES:
-            change = difference(base.profiles, cand.profiles, phase)
-            if change is None:
-                continue
-            found = causes(change, _facts(base), _facts(cand))
-            answers.append(_plain(sides[1].case.id, change, found, sentence(change, found)))
-    return answers
+@contextlib.contextmanager
+def profiling() -> Iterator[Callable[[PhaseStarted | Progress], None]]:
+    """Show on a terminal's stderr that both sides are profiled, and in which phase."""
+    console = Console(stderr=True)
+    with console.status("profiling both sides in turn") as status:
+        yield lambda event: status.update(
+            f"profiling both sides in turn: {getattr(event, 'name', '')}"
+        )
 
 
 def with_causes(
@@ -118,100 +131,64 @@ def with_causes(
     store: Store,
     runs: tuple[RunRecord, RunRecord],
     interpreters: tuple[Interpreter, Interpreter] | None = None,
+    outputs: Sequence[Path] = (),
+    rounds: int | None = None,
 ) -> Judgement:
     """Return a judgement with a note on why, for each case that it found slower.
 
     Where a case cannot be explained the note says so: the verdict stands without.
+
+    Args:
+        judgement: What was found.
+        store: Where reference logits are kept.
+        runs: Base and candidate.
+        interpreters: What each side runs on; None for this one.
+        outputs: Files that get the whole explanation, by their suffix.
+        rounds: Pairs of fresh processes; None for the usual number.
     """
+    from harness.gate.outputs.explanation import explanation_writer
+    from harness.gate.why import ROUNDS, explained
+    from harness.store.durable import write_durably
+
+    writers = [(path, explanation_writer(path)) for path in outputs]
     slower = {row.case for row in judgement.rows if row.primary and row.verdict == "regression"}
     if not slower:
         return judgement
     try:
-        answers = explained(store, runs, slower.__contains__, _ROUNDS, interpreters)
+        with profiling() as listen:
+            found = explained(
+                store,
+                runs,
+                slower.__contains__,
+                rounds or ROUNDS,
+                interpreters=interpreters,
+                sampled=any(path.suffix == ".html" for path in outputs),
+                listen=listen,
+            )
     except (HarnessError, ValidationError) as error:  # other tools' records hold no suite
         notes = [f"why: could not be profiled: {error}"]
     else:
-        notes = [f"why: {a['case']}: {a['sentence']}" for a in answers if a["is_sure"]]
+        notes = [
+            f"why: {one.case}: {phase.sentence}"
+            for one in found
+            for phase in one.phases
+            if phase.change.is_sure
+        ]
         if not notes:
             notes = ["why: profiled again, no phase of these cases was surely slower"]
+        for path, write in writers:
+            write_durably(path, write(found).encode())
     return judgement.model_copy(update={"notes": [*judgement.notes, *notes]})
 
 
-def _pairs(
-    base: RunRecord, cand: RunRecord, chosen: Callable[[str], bool]
-) -> Iterator[tuple[Side, Side]]:
-    """Yield the chosen cases that both runs have, by id; a single one of each is a pair as well.
-
-    Where a setting tells the runs apart, ids differ: then the n-th case is the n-th.
-    """
-    all_base, all_cand = _sides(base), _sides(cand)
-    one = [side for side in all_base if chosen(side.case.id)]
-    other = [side for side in all_cand if chosen(side.case.id)]
-    by_id = {side.case.id: side for side in one}
-    if len(one) == len(other) == 1:
-        yield one[0], other[0]
-    elif not one and len(all_base) == len(all_cand):
-        yield from (pair for pair in zip(all_base, all_cand, strict=True) if pair[1] in other)
-    else:
-        yield from ((by_id[s.case.id], s) for s in other if s.case.id in by_id)
-
-
-def _sides(record: RunRecord) -> list[Side]:
-    from harness.engine.plan import make_plan
-    from harness.engine.profile import Side
-    from harness.plugins import add_file
-    from harness.spec import Source, Suite
-
-    files = tuple(Path(name) for name in record.plugin_files)
-    for path in files:
-        add_file(path)
-    suite = Suite.model_validate(record.suite_resolved)
-    plan = make_plan(suite, Source(f"run {record.id}", record.suite_text))
-    return [Side(record.id, plan, case, files) for case in plan.cases if case.unavailable is None]
-
-
-def _profiled(sides: tuple[Side, Side], cache: Path, rounds: int) -> list[Profiled]:
-    from harness.engine.profile import profile_in_turn
-
-    console = Console(stderr=True)
-    with console.status("profiling both sides in turn"), tempfile.TemporaryDirectory() as name:
-        return profile_in_turn(
-            sides,
-            Path(name),
-            cache,
-            kinds=["torch"],
-            rounds=rounds,
-            seconds=0,
-            listen=lambda _: None,
-        )
-
-
-def _facts(side: Profiled) -> dict[str, Any]:
-    options = side.side.case.backend_options
-    return {**side.profiles[-1].facts, "threads": options["threads"], "dtype": options["dtype"]}
-
-
-def _plain(case: str, change: PhaseChange, found: list[Cause], words: str) -> dict[str, Any]:
-    return {
-        "case": case,
-        "phase": change.phase,
-        "sentence": words,
-        "is_sure": change.is_sure,
-        "ratio": change.ratio,
-        "low": change.low,
-        "high": change.high,
-        "unexplained": change.unexplained,
-        "causes": [asdict(cause) for cause in found],
-    }
-
-
-def _show(answers: list[dict[str, Any]]) -> None:
+def _show(found: Sequence[Explained]) -> None:
     console = Console(highlight=False)
-    last = ""
-    for answer in answers:
-        if answer["case"] != last:
-            console.print(answer["case"], style="bold", markup=False)
-            last = answer["case"]
-        console.print(f"  {answer['sentence']}", markup=False)
-        for cause in answer["causes"][1:4]:
-            console.print(f"    {cause['share']:5.0%} {cause['words']}", markup=False)
+    for one in found:
+        console.print(one.case, style="bold", markup=False)
+        for phase in one.phases:
+            console.print(f"  {phase.sentence}", markup=False)
+            for cause, blamed in list(zip(phase.causes, phase.blamed, strict=True))[1:4]:
+                brought = f", {blamed.words}" if blamed else ""
+                console.print(f"    {cause.share:5.0%} {cause.words}{brought}", markup=False)
+        for words in one.also:
+            console.print(f"  also {words}", markup=False)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ import typer
 
 from harness.cli.arguments import PluginOption, StoreOption
 from harness.cli.complete import run_ids, suite_names
-from harness.cli.explain import ExplainOption, with_causes
+from harness.cli.explain import ExplainOption, ExplainRoundsOption, ExplainToOption, with_causes
 from harness.cli.gate_options import AllowOption, MarginOption, MetricOption, rules_for
 from harness.errors import InputError
 from harness.store.folder import DEFAULT_ROOT
@@ -91,6 +91,8 @@ def gate(
     gitlab: GitlabOption = None,
     github: GithubOption = False,
     explain: ExplainOption = False,
+    explain_to: ExplainToOption = None,
+    explain_rounds: ExplainRoundsOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="For the suite, as in harness run."),
@@ -124,8 +126,10 @@ def gate(
     )
     labels = ", ".join(baseline), ", ".join(candidate or ["latest"])
     judgement = judge(one, other, rules, labels=labels, history=earlier_runs(opened, one, other))
-    if explain:
-        judgement = _with_causes(judgement, opened, one.record, other.record)
+    if explain or explain_to:
+        judgement = _with_causes(
+            judgement, opened, one.record, other.record, explain_to or (), explain_rounds
+        )
     return conclude(
         judgement,
         junit=junit,
@@ -170,21 +174,28 @@ def conclude(
     return judgement.exit_status(inconclusive_passes=tolerant)
 
 
-def _with_causes(judgement: Judgement, store: Store, base: RunRecord, cand: RunRecord) -> Judgement:
+def _with_causes(
+    judgement: Judgement,
+    store: Store,
+    base: RunRecord,
+    cand: RunRecord,
+    outputs: Sequence[Path],
+    rounds: int | None,
+) -> Judgement:
     """Profile base's revision, checked out, beside the working tree; note why it is slower."""
     from harness.engine.spawn import Interpreter
     from harness.gate.worktrees import checkout, project_root
 
     revision = judgement.base.revision
     if judgement.verdict != "regression" or revision in (None, judgement.cand.revision):
-        return with_causes(judgement, store, (base, cand))
+        return with_causes(judgement, store, (base, cand), outputs=outputs, rounds=rounds)
     try:
         root = project_root(Path.cwd())
         with checkout(root, str(revision), None) as found:
             files = [str(found.inside(root, Path(name))) for name in base.plugin_files]
             base = base.model_copy(update={"plugin_files": files})
             interpreters = found.interpreter(None), Interpreter()
-            return with_causes(judgement, store, (base, cand), interpreters)
+            return with_causes(judgement, store, (base, cand), interpreters, outputs, rounds)
     except InputError as error:
         notes = [*judgement.notes, f"why: base cannot be profiled: {error}"]
         return judgement.model_copy(update={"notes": notes})

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from harness.engine.events import PhaseStarted, Progress
 from harness.engine.schedule import Visit
+from harness.profiling.record import Profile
 from harness.store.record import PointRecord, RoundRecord
 
 __all__ = ["LiveProgress", "PlainProgress", "SilentProgress"]
@@ -34,6 +35,15 @@ class SilentProgress:
         """Say nothing."""
 
     def visited(self, record: RoundRecord) -> None:
+        """Say nothing."""
+
+    def profiles(self, count: int) -> None:
+        """Say nothing."""
+
+    def profile(self, case_id: str) -> None:
+        """Say nothing."""
+
+    def profiled(self, made: Profile) -> None:
         """Say nothing."""
 
     def end(self) -> None:
@@ -65,6 +75,26 @@ class PlainProgress(SilentProgress):
         took = time.monotonic() - self._started
         self._console.print(
             f"[{self._done}/{self._total}] {self._case}: {_outcome(record)} ({took:.1f} s)",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def profiles(self, count: int) -> None:
+        """Note how many more there are."""
+        self._total += count
+
+    def profile(self, case_id: str) -> None:
+        """Note what begins."""
+        self._case = f"{case_id} profile"
+        self._started = time.monotonic()
+
+    def profiled(self, made: Profile) -> None:
+        """Say whether it was seen."""
+        self._done += 1
+        took = time.monotonic() - self._started
+        self._console.print(
+            f"[{self._done}/{self._total}] {self._case}: {_seen(made)} ({took:.1f} s)",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -112,6 +142,23 @@ class LiveProgress(SilentProgress):
             self._live.console.print(f"{escape(self._case)}: {escape(_outcome(record))}")
         self._draw()
 
+    def profiles(self, count: int) -> None:
+        """Count them in."""
+        self._total += count
+
+    def profile(self, case_id: str) -> None:
+        """Show what begins."""
+        self._live.start()
+        self._case, self._phase, self._figure = f"{case_id} · profile", "start", ""
+        self._draw()
+
+    def profiled(self, made: Profile) -> None:
+        """Count it; a case that could not be seen stays on the screen."""
+        self._done += 1
+        if made.failure:
+            self._live.console.print(f"{escape(self._case)}: {escape(_seen(made))}")
+        self._draw()
+
     def end(self) -> None:
         """Leave the screen as it was."""
         self._live.stop()
@@ -135,6 +182,10 @@ def _Stack(grid: Table, text: str) -> Table:  # noqa: N802 - reads as the render
     stack.add_row(grid)
     stack.add_row(text)
     return stack
+
+
+def _seen(made: Profile) -> str:
+    return f"failed in {made.failure.phase}: {made.failure.reason}" if made.failure else "done"
 
 
 def _outcome(record: RoundRecord) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["run", "run_suite"]
 
 EXIT_NO_FIGURE = 3
+_PROFILERS = "torch,py-spy"
 
 
 def run(
@@ -60,6 +61,22 @@ def run(
     budget: Annotated[
         str | None, typer.Option(help="For the whole run, e.g. 10m.", show_default=False)
     ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Then profile a case of each backend, untimed: where time goes."
+        ),
+    ] = False,
+    profile_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KINDS", help="By which profilers, by commas.", show_default="torch,py-spy"
+        ),
+    ] = None,
+    profile_case: Annotated[
+        str | None,
+        typer.Option(metavar="GLOB", help="Which cases instead, e.g. '*latency*'."),
+    ] = None,
     store: Annotated[
         Path | None,
         typer.Option(help="Where runs are kept.", envvar="HARNESS_STORE", show_default=".harness"),
@@ -93,6 +110,7 @@ def run(
         settings["run.rounds"] = rounds
     if budget is not None:
         settings["run.budget"] = budget
+    settings |= _profile_settings(profile, profile_with, profile_case)
     opened = Store(store)
     if resume is not None:
         if suite or model or backend or scenario or settings:
@@ -106,6 +124,25 @@ def run(
             return _show_plan(plan, json_=json_)
         record = _start(opened, plan, source, plugin or [], quiet=json_)
     return _conclude(opened, record, report, json_=json_)
+
+
+def _profile_settings(
+    wanted: bool,
+    kinds: str | None,
+    case: str | None,
+) -> dict[str, object]:
+    """Return `--profile…` as settings of the suite, so that a resumed run knows them.
+
+    Raises:
+        InputError: where a profiler is unknown.
+    """
+    from harness.profiling.kinds import parse_kinds
+
+    if not wanted and kinds is None and case is None:
+        return {}
+    named = parse_kinds(_PROFILERS if kinds is None else kinds)
+    settings: dict[str, object] = {"profile.kinds": named}
+    return settings | ({"profile.case": case} if case is not None else {})
 
 
 def run_suite(
@@ -140,6 +177,10 @@ def _plan(
         raise SpecError("no suite is named", remedy="harness run quick, or harness list suites")
     read, source = read_suite(suite_path(suite), settings)
     plan = make_plan(read, source, models=models, backends=backends, scenarios=scenarios)
+    if read.profile.kinds:
+        from harness.engine.why import chosen_cases
+
+        chosen_cases(plan)  # a pattern that fits nothing is said now, not after the rounds
     return plan, source
 
 
@@ -181,7 +222,12 @@ def _visit(
 
     watcher = _watcher(record, quiet=quiet)
     try:
-        return run_visits(plan, record, writer, store, watcher, finished=finished)
+        if record.status != "finished":
+            record = run_visits(plan, record, writer, store, watcher, finished=finished)
+        if plan.suite.profile.kinds:
+            from harness.engine.why import profile_run
+
+            profile_run(plan, record, writer.path, store.cache.resolve(), watcher)
     except KeyboardInterrupt:
         watcher.end()
         _err().print(
@@ -193,6 +239,7 @@ def _visit(
         raise
     finally:
         watcher.end()
+    return record
 
 
 def _watcher(record: RunRecord, *, quiet: bool):  # type: ignore[no-untyped-def] # one of three classes

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.bars import comparison_bars, sequence_line
+from harness.profiling.stored import profiles_of
+from harness.profiling.words import profile_line
 from harness.reading import Reading
 from harness.shown import interval, printable, quantity
 from harness.store import Run
@@ -68,6 +70,7 @@ def run_table(run: Run, *, only: Sequence[str] = (), everything: bool = False) -
         parts += [_indented(f"! {caution_words(c)}", "yellow") for c in cautions_of(case)]
         parts.append(Text())
     parts += [_indented(f"left out: {problem}", "red") for problem in run.problems]
+    parts += () if only else _where_time_goes(run)
     return Group(*parts, *_closing(record, only, short=not everything))
 
 
@@ -78,6 +81,18 @@ def _header(run: Run) -> Iterator[Text]:
     yield Text(f"run {printable(record.id)}", style="dim")
     if said := simulated_words(record):
         yield Text(printable(said), style="bold red")
+
+
+def _where_time_goes(run: Run) -> Iterator[RenderableType]:
+    """One line for each case that was profiled in extra rounds, which give no figure."""
+    seen = profiles_of(run)
+    if seen:
+        yield Text("where the time goes", style="bold")
+    for one in seen:
+        yield Padding(Text(f"{printable(one.case)}:", style="cyan"), (0, 0, 0, 2))
+        yield _indented(f"  {profile_line(one.profile)}", "")
+    if seen:
+        yield Text()
 
 
 def _closing(record: RunRecord, only: Sequence[str], *, short: bool) -> Iterator[RenderableType]:

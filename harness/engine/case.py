@@ -117,10 +117,13 @@ class ProfileTask(_Task):
     point: str
     """Label of the point."""
     kinds: list[str]
-    """Of profilers inside the worker: `torch`."""
+    """Of `harness.profiling.kinds`."""
     sampled_seconds: float = 0
     """How long to go on for a profiler that looks from outside."""
+    brief: bool = False
+    """Whether each way of looking is taken once, rather than often enough to compare two sides."""
     seed: int
-    reference: Path
+    reference: Path | None
+    """None where rounds of the same run have checked the tokens already."""
     positions: int
     output: Path

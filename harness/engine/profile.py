@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,14 @@ from harness.engine.plan import Plan
 from harness.engine.reference import MOST_POSITIONS, reference_path
 from harness.engine.run import compute_reference
 from harness.engine.spawn import Interpreter, run_worker
+from harness.profiling.kinds import apart, processes
+from harness.spec import ProfilerName
 
 if TYPE_CHECKING:
     from harness.profiling.record import Profile
     from harness.store.record import Failure
 
-__all__ = ["Side", "profile_in_turn"]
+__all__ = ["Profiled", "Side", "profile_in_turn", "profile_once"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Profiled:
     profiles: list[Profile] = field(default_factory=list)
     raw: list[Path] = field(default_factory=list)
     """Files of collapsed stacks, where they were sampled."""
+    sampled: list[str] = field(default_factory=list)
+    """What they hold."""
     failure: Failure | None = None
 
 
@@ -50,7 +55,7 @@ def profile_in_turn(
     folder: Path,
     cache: Path,
     *,
-    kinds: Sequence[str],
+    kinds: Sequence[ProfilerName],
     rounds: int,
     seconds: float,
     listen: Callable[[PhaseStarted | Progress], None],
@@ -63,7 +68,7 @@ def profile_in_turn(
         sides: What to profile.
         folder: Gets tasks, logs and profiles; it exists.
         cache: The store's, with the reference logits.
-        kinds: Of profilers: `torch`, `py-spy`.
+        kinds: Of profilers, as `harness.profiling.kinds` has them.
         rounds: Fresh processes of each side.
         seconds: How long py-spy samples each.
         listen: Called for each event.
@@ -72,42 +77,92 @@ def profile_in_turn(
 
     found = [Profiled(side) for side in sides]
     for number, one in _turns(found, rounds):
-        if one.failure is not None:
-            continue
-        case = one.side.case
-        stem = folder / f"{found.index(one)}-{number}"
-        task = ProfileTask(
-            parent_pid=os.getpid(),
-            plugin_files=list(one.side.plugin_files),
-            cache=cache,
-            case=case,
-            round=number,
-            point=one.side.plan.points[case.id][0].label,
-            kinds=list(kinds),
-            sampled_seconds=seconds,
-            seed=one.side.plan.suite.run.seed,
-            reference=cache / "none",
-            positions=_positions(one.side),
-            output=stem.with_suffix(".json"),
-        )
-        path, one.failure = _reference(one.side, task, stem, listen)
-        if one.failure is None:
-            task = task.model_copy(update={"reference": path})
-            ended = run_worker(
-                task,
-                stem.with_suffix(".task.json"),
-                stem.with_suffix(".log"),
-                threads=case.threads,
-                time_limit=one.side.plan.suite.run.time_limit,
-                listen=listen,
-                interpreter=one.side.interpreter,
+        for group in processes(kinds):
+            if one.failure is not None:
+                continue
+            name = "-".join(filter(None, [f"{found.index(one)}-{number}", apart(group)]))
+            stem = folder / name
+            made, failure = profile_once(
+                one.side, stem, cache, kinds=group, number=number, seconds=seconds, listen=listen
             )
-            one.failure = ended.failure
-        if one.failure is None:
-            one.profiles.append(Profile.model_validate_json(task.output.read_bytes()))
-            raw = task.output.with_suffix(".raw")
-            one.raw += [raw] if raw.exists() else []
+            if made is None and apart(group):  # the others have seen what they look at
+                made = Profile(case=one.side.case.id, round=number, phases=[], failure=failure)
+            if made is None:
+                one.failure = failure
+            else:
+                one.profiles.append(made)
+                raw = stem.with_suffix(".raw")
+                if raw.exists():
+                    one.raw.append(raw)
+                    one.sampled.append(raw.read_text(errors="replace"))
     return found
+
+
+def profile_once(
+    side: Side,
+    stem: Path,
+    cache: Path,
+    *,
+    kinds: Sequence[ProfilerName],
+    number: int,
+    seconds: float,
+    listen: Callable[[PhaseStarted | Progress], None],
+    brief: bool = False,
+) -> tuple[Profile | None, Failure | None]:
+    """Profile a side in one fresh process; return what was seen, or why nothing was.
+
+    Args:
+        side: What to profile.
+        stem: Of the files of this process: task, log, profile, stacks.
+        cache: The store's.
+        kinds: Of profilers.
+        number: Of the round.
+        seconds: How long py-spy samples.
+        listen: Called for each event.
+        brief: Whether each way of looking is taken once, and the tokens, which rounds of the same
+            run have checked, are not checked again.
+    """
+    from harness.profiling.record import Profile
+
+    case = side.case
+    if "compile" in kinds:  # else there would be nothing to see but hits
+        cache_of_worker = stem.with_suffix(".cache")
+        cache_of_worker.mkdir(exist_ok=True)
+    else:
+        cache_of_worker = cache
+    task = ProfileTask(
+        parent_pid=os.getpid(),
+        plugin_files=list(side.plugin_files),
+        cache=cache_of_worker.resolve(),
+        case=case,
+        round=number,
+        point=side.plan.points[case.id][0].label,
+        kinds=list(kinds),
+        sampled_seconds=seconds,
+        brief=brief,
+        seed=side.plan.suite.run.seed,
+        reference=None,
+        positions=_positions(side),
+        output=stem.with_suffix(".json"),
+    )
+    if not brief:
+        path, failure = _reference(side, task, cache, stem, listen)
+        if failure is not None:
+            return None, failure
+        task = task.model_copy(update={"reference": path})
+    ended = run_worker(
+        task,
+        stem.with_suffix(".task.json"),
+        stem.with_suffix(".log"),
+        threads=case.threads,
+        time_limit=side.plan.suite.run.time_limit,
+        listen=listen,
+        interpreter=side.interpreter,
+    )
+    shutil.rmtree(stem.with_suffix(".cache"), ignore_errors=True)
+    if ended.failure is not None:
+        return None, ended.failure
+    return Profile.model_validate_json(task.output.read_bytes()), None
 
 
 def _turns(found: Sequence[Profiled], rounds: int) -> Iterator[tuple[int, Profiled]]:
@@ -123,13 +178,14 @@ def _positions(side: Side) -> int:
 def _reference(
     side: Side,
     task: ProfileTask,
+    cache: Path,
     stem: Path,
     listen: Callable[[PhaseStarted | Progress], None],
 ) -> tuple[Path, Failure | None]:
     """Have the model's reference logits, made where they are not there yet."""
     case = side.case
     digest = side.plan.model(case).digest
-    path = reference_path(task.cache or stem, digest, task.positions, case.dtype)
+    path = reference_path(cache, digest, task.positions, case.dtype)
     if path.exists():
         return path, None
     ended = compute_reference(

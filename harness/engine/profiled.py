@@ -5,10 +5,12 @@ import → load → prepare → verify → warm up → iterate, each time watche
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import resource
 import statistics
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.contracts import Backend, Lab, Point, Scenario, Session, StepSession
@@ -19,16 +21,21 @@ from harness.errors import SessionError, UnavailableError
 from harness.plugins import add_file, find
 
 if TYPE_CHECKING:
-    from harness.profiling.collect import Pass
+    from harness.profiling.collect import Pass, ProfiledSession
+    from harness.profiling.memory import Ledger
+    from harness.profiling.onnxruntime import EngineProfiles
     from harness.profiling.record import Profile
 
 __all__ = ["profile_case"]
 
-_WARM = 2
 _ALONE = 3
 _PASSES: tuple[Pass, ...] = (
+    "warm", "warm",
     "plain", "timed", "plain", "stacked", "plain", "timed", "plain", "lines", "timed", "plain",
 )  # fmt: skip
+_BRIEF: tuple[Pass, ...] = ("warm", "plain", "timed", "stacked", "lines")
+_WINDOW, _BRIEF_WINDOW = 8, 4
+"""Decode calls of an iteration that are watched: PyTorch takes long to hand over each."""
 
 
 def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
@@ -48,22 +55,57 @@ def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
     import torch
 
     torch.set_num_threads(case.threads)
-    speaker.say(PhaseStarted(name="load"))
-    can = backend.availability(case.device)
-    if not can.ok:
-        raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
     from harness.model import open_model
 
-    model = open_model(case.model, seed=case.model_seed)
-    session = backend.load(model, case.device, backend_options)
-    point = next((p for p in scenario.points(options, model.config) if p.label == task.point), None)
-    if point is None:
-        raise SessionError(f"has no point {task.point!r}")
-    speaker.say(PhaseStarted(name="prepare", point=point.label))
-    session.prepare(point.batch, point.context)
-    speaker.say(PhaseStarted(name="verify", point=point.label))
-    _verify(session, point, task, model.config)
-    return _profile(task, speaker, scenario, session, point, options, model.config)
+    with contextlib.ExitStack() as looking:
+        ledger, engines = _from_the_start(task, looking)
+        _phase(speaker, ledger, "load")
+        can = backend.availability(case.device)
+        if not can.ok:
+            raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
+        model = open_model(case.model, seed=case.model_seed)
+        session = backend.load(model, case.device, backend_options)
+        points = scenario.points(options, model.config)
+        point = next((p for p in points if p.label == task.point), None)
+        if point is None:
+            raise SessionError(f"has no point {task.point!r}")
+        _phase(speaker, ledger, "prepare", point.label)
+        session.prepare(point.batch, point.context)
+        if task.reference is not None:
+            _phase(speaker, ledger, "verify", point.label)
+            _verify(session, point, task, model.config)
+        watched = _Watched.of(task, speaker, scenario, session, point, options, model.config)
+        made = watched.profile(ledger, engines)
+        session.close()
+    if "compile" in task.kinds:
+        from harness.profiling.compiler import compiled
+
+        made.compiled = compiled(task.output.with_suffix(".code") if "code" in task.kinds else None)
+        if not made.compiled.graphs:
+            made.notes.append("compile: this backend had torch.compile make no graph")
+    return made
+
+
+def _from_the_start(
+    task: ProfileTask, looking: contextlib.ExitStack
+) -> tuple[Ledger | None, EngineProfiles | None]:
+    """Set up what must be there when a backend is loaded."""
+    ledger = engines = None
+    if "memory" in task.kinds:
+        from harness.profiling.memory import Ledger
+
+        ledger = looking.enter_context(Ledger())
+    if "onnx" in task.kinds:
+        from harness.profiling.onnxruntime import EngineProfiles
+
+        engines = looking.enter_context(EngineProfiles(task.output.with_suffix("")))
+    return ledger, engines
+
+
+def _phase(speaker: Speaker, ledger: Ledger | None, name: str, point: str = "") -> None:
+    speaker.say(PhaseStarted(name=name, point=point))
+    if ledger is not None:
+        ledger.begin(name)
 
 
 def _verify(session: Session, point: Point, task: ProfileTask, config: Any) -> None:
@@ -72,6 +114,7 @@ def _verify(session: Session, point: Point, task: ProfileTask, config: Any) -> N
 
     if not isinstance(session, StepSession):
         return
+    assert task.reference is not None
     reference = Reference.load(task.reference, check_prompts(config, task.positions))
     check = verify_steps(session, point.batch, reference)
     session.reset()
@@ -79,98 +122,211 @@ def _verify(session: Session, point: Point, task: ProfileTask, config: Any) -> N
         raise SessionError(f"its tokens are wrong ({check.detail}): nothing is profiled")
 
 
-def _profile(
-    task: ProfileTask,
-    speaker: Speaker,
-    scenario: Scenario,
-    session: Session,
-    point: Point,
-    options: Any,
-    config: Any,
-) -> Profile:
-    from harness.ceilings import measure_ceilings
-    from harness.engine.stream import StepAsStream
-    from harness.memory import meter
-    from harness.profiling.collect import ProfiledSession
-    from harness.profiling.record import Profile
+@dataclass
+class _Watched:
+    """A case that is loaded and prepared, and the ways to look at it."""
 
-    lab = Lab(
-        model=config,
-        dtype=task.case.dtype,
-        now_ns=now_ns,
-        memory=meter(task.case.device),
-        seed=task.seed,
-    )
-    traces = task.output if "trace" in task.kinds else None
-    watched = None
-    if isinstance(session, StepSession):
-        watched = ProfiledSession(session, now_ns, traces)
-    driven: Session = watched or session
-    if scenario.level == "stream" and isinstance(driven, StepSession):
-        driven = StepAsStream(driven)
-    iterations = iter(scenario.measure(driven, point, options, lab))
-    made = Profile(case=task.case.id, round=task.round, phases=[], facts=dict(session.facts()))
-    speaker.say(PhaseStarted(name="warm-up", point=point.label))
-    for _ in itertools.islice(iterations, _WARM):
-        pass
-    if "torch" in task.kinds and watched is not None:
-        speaker.say(PhaseStarted(name="profile", point=point.label))
-        for one in _PASSES:
-            watched.current = one
-            next(iterations)
-            watched.end_window()
-        watched.current = "none"
-        made.phases, made.notes = watched.profiles()
-    elif "torch" in task.kinds:
-        made.notes.append("torch: this backend is seen as a stream of tokens, not step by step")
-    made.counters = _counted(iterations)
-    if "roofline" in task.kinds:
-        speaker.say(PhaseStarted(name="ceilings", point=point.label))
-        measured = measure_ceilings(task.case.dtype, task.case.threads, task.case.device)
-        made.ceilings = {n: r.value for n, r in measured.items() if r.value is not None}
-        made.notes += [f"{n}: {r.reason}" for n, r in measured.items() if r.value is None]
-    if "py-spy" in task.kinds:
-        speaker.say(PhaseStarted(name="py-spy", point=point.label))
-        _sample(made, task, lambda: next(iterations))
-    session.close()
-    return made
+    task: ProfileTask
+    speaker: Speaker
+    point: Point
+    session: ProfiledSession | None
+    """None where the backend is seen as a stream."""
+    begin: Callable[[], Iterator[Any]]
+    """Starts the scenario's iterations anew."""
+    made: Profile
 
+    @classmethod
+    def of(
+        cls,
+        task: ProfileTask,
+        speaker: Speaker,
+        scenario: Scenario,
+        session: Session,
+        point: Point,
+        options: Any,
+        config: Any,
+    ) -> _Watched:
+        from harness.engine.stream import StepAsStream
+        from harness.memory import meter
+        from harness.profiling.collect import ProfiledSession
+        from harness.profiling.record import Profile
 
-def _sample(made: Profile, task: ProfileTask, iterate: Callable[[], Any]) -> None:
-    """Let py-spy look on; note what its looking costs, against iterations just before."""
-    from harness.profiling.pyspy import sample_self
-
-    def timed() -> float:
-        start = now_ns()
-        iterate()
-        return seconds_since(start)
-
-    alone = [timed() for _ in range(_ALONE)]
-    watched: list[float] = []
-    try:
-        sample_self(
-            lambda: watched.append(timed()), task.output.with_suffix(".raw"), task.sampled_seconds
+        lab = Lab(
+            model=config,
+            dtype=task.case.dtype,
+            now_ns=now_ns,
+            memory=meter(task.case.device),
+            seed=task.seed,
         )
-    except UnavailableError as error:
-        made.notes.append(str(error))
-        return
-    made.counters["py_spy_slowdown"] = statistics.median(watched) / statistics.median(alone)
+        watched = None
+        if isinstance(session, StepSession):
+            traces = task.output if "trace" in task.kinds else None
+            window = _BRIEF_WINDOW if task.brief else _WINDOW
+            watched = ProfiledSession(session, now_ns, traces, window)
+        driven: Session = watched or session
+        if scenario.level == "stream" and isinstance(driven, StepSession):
+            driven = StepAsStream(driven)
+        return cls(
+            task,
+            speaker,
+            point,
+            watched,
+            lambda: iter(scenario.measure(driven, point, options, lab)),
+            Profile(case=task.case.id, round=task.round, phases=[], facts=dict(session.facts())),
+        )
+
+    def profile(self, ledger: Ledger | None, engines: EngineProfiles | None) -> Profile:
+        """Look in each way that was asked for."""
+        kinds, made = self.task.kinds, self.made
+        if ledger is not None:
+            self._alone(ledger)
+            return made
+        if engines is not None:
+            self._engine(engines)
+        if "torch" in kinds and not made.phases:
+            self._operators()
+        iterations = self.begin()
+        if {"torch", "py-spy", "native"} & set(kinds):
+            self._whole(iterations)
+        if "counters" in kinds:
+            self._counters(iterations)
+        if "roofline" in kinds:
+            self._ceilings()
+        if {"py-spy", "native"} & set(kinds):
+            self._sample(iterations, native="native" in kinds)
+        self._place_files()
+        return made
+
+    def _say(self, name: str) -> None:
+        self.speaker.say(PhaseStarted(name=name, point=self.point.label))
+
+    def _operators(self) -> None:
+        if self.session is None:
+            self.made.notes.append(
+                "torch: this backend is seen as a stream of tokens, not step by step"
+            )
+            return
+        self._say("profile")
+        self._passes(_BRIEF if self.task.brief else _PASSES)
+        self.made.phases, notes = self.session.profiles()
+        self.made.notes += notes
+
+    def _passes(self, passes: tuple[Pass, ...]) -> None:
+        from harness.profiling.collect import WindowDone
+
+        assert self.session is not None
+        iterations = self.begin()
+        for one in passes:
+            self.session.current = one
+            try:
+                next(iterations)
+            except WindowDone:
+                iterations = self.begin()
+            except Exception as error:
+                if one != "lines":
+                    raise
+                # Compiled code may refuse to run beneath a dispatch mode; the others have run.
+                self.made.notes.append(f"lines of operators are not known: {_first_line(error)}")
+                iterations = self.begin()
+            self.session.end_window()
+        self.session.current = "none"
+
+    def _engine(self, engines: EngineProfiles) -> None:
+        """Cut the engine's own profile at the calls of each phase."""
+        if self.session is None or not engines.opened:
+            self.made.notes.append("onnx: this backend has onnxruntime open no session")
+            return
+        from harness.profiling.onnxruntime import phases_of
+
+        self._say("onnx")
+        self._passes(("warm", "engine", "engine"))
+        events = engines.finish()
+        self._passes(("warm", "plain", "plain"))
+        session = self.session
+        self.made.phases = phases_of(events, session.engine_calls, session.plain_ns)
+
+    def _whole(self, iterations: Iterator[Any]) -> None:
+        """Let iterations run to their end: how many calls one has, and what the kernel counts."""
+        from harness.profiling.counted import counted
+
+        took: list[float] = []
+
+        def iterate() -> Any:
+            start = now_ns()
+            observation = next(iterations)
+            took.append(float(now_ns() - start))
+            return observation
+
+        self.made.counters |= counted(iterate)
+        for _ in range(0 if self.task.brief else _ALONE):
+            iterate()
+        self.made.iteration_ns = statistics.median(took)
+        if self.session is not None:
+            for phase in self.made.phases:
+                phase.per_iteration = self.session.counted[phase.phase] / len(took)
+
+    def _counters(self, iterations: Iterator[Any]) -> None:
+        from harness.profiling.counters import hardware_counters
+
+        try:
+            self.made.counters |= hardware_counters(lambda: next(iterations))
+        except UnavailableError as error:
+            self.made.notes.append(str(error))
+
+    def _ceilings(self) -> None:
+        from harness.ceilings import measure_ceilings
+
+        self._say("ceilings")
+        case = self.task.case
+        measured = measure_ceilings(case.dtype, case.threads, case.device)
+        self.made.ceilings = {n: r.value for n, r in measured.items() if r.value is not None}
+        self.made.notes += [f"{n}: {r.reason}" for n, r in measured.items() if r.value is None]
+
+    def _sample(self, iterations: Iterator[Any], *, native: bool) -> None:
+        """Let py-spy look on; note what its looking costs, against iterations just before."""
+        from harness.profiling.pyspy import sample_self
+
+        self._say("py-spy")
+        watched: list[float] = []
+
+        def iterate() -> None:
+            start = now_ns()
+            next(iterations)
+            watched.append(seconds_since(start))
+
+        raw = self.task.output.with_suffix(".raw")
+        try:
+            sample_self(iterate, raw, self.task.sampled_seconds, native=native)
+        except UnavailableError as error:
+            self.made.notes.append(str(error))
+            return
+        assert self.made.iteration_ns is not None
+        alone_s = self.made.iteration_ns / 1e9
+        self.made.counters["py_spy_slowdown"] = statistics.median(watched) / alone_s
+
+    def _alone(self, ledger: Ledger) -> None:
+        """Note allocations of one window, the phases apart."""
+        from harness.profiling.collect import WindowDone
+
+        if self.session is not None:
+            self.session.entered = ledger.begin
+            self.session.current = "warm"
+        self._say("memory")
+        ledger.begin("iteration")
+        with contextlib.suppress(WindowDone):
+            for _ in itertools.islice(self.begin(), 1):
+                pass
+        self.made.memory, notes = ledger.close()
+        self.made.notes += notes
+
+    def _place_files(self) -> None:
+        """Note where the files lie that rows name, for who asks who wrote a line."""
+        from harness.profiling.operators import short
+
+        named = {row.function.rpartition(":")[0] for p in self.made.phases for row in p.rows}
+        files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+        self.made.files = {short(f): f for f in files if isinstance(f, str) and short(f) in named}
 
 
-def _counted(iterations: Iterator[Any]) -> dict[str, float]:
-    """Return what the kernel counts over one iteration, per token that it made."""
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    observation = next(iterations)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    tokens = sum(len(t.token_ids) for t in observation.transcripts)
-    if not tokens:
-        return {}
-    read: dict[str, Callable[[Any], float]] = {
-        "minor_faults": lambda r: r.ru_minflt,
-        "major_faults": lambda r: r.ru_majflt,
-        "voluntary_switches": lambda r: r.ru_nvcsw,
-        "involuntary_switches": lambda r: r.ru_nivcsw,
-        "user_ms": lambda r: r.ru_utime * 1e3,
-        "system_ms": lambda r: r.ru_stime * 1e3,
-    }
-    return {name: (of(after) - of(before)) / tokens for name, of in read.items()}
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

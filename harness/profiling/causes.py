@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.profiling.difference import Change, PhaseChange
+from harness.profiling.difference import CONFIDENCE, Change, PhaseChange, together
 from harness.profiling.families import HOST
 from harness.profiling.operators import HOST_OPERATOR
+from harness.profiling.words import place_words
 
 __all__ = ["Cause", "causes", "sentence"]
 
@@ -36,7 +37,7 @@ class Cause:
     @property
     def where(self) -> str:
         """File and line of its largest row, empty for a setting."""
-        return _place(self.changes[0]) if self.changes else ""
+        return place_words(self.changes[0].function, self.changes[0].line) if self.changes else ""
 
 
 def causes(
@@ -55,11 +56,13 @@ def causes(
     steady = [c for c in change.explained if _same_calls(c)]
     found: list[Cause] = []
     rest = list(change.explained)
+    if settings and change.is_sure and not rest:
+        steady = _surely_slower(change)
     if settings and steady:
         ns = sum(c.ns for c in steady)
         found.append(
             Cause(
-                words=f"{', '.join(settings)}: the same calls, each slower",
+                words=f"{', '.join(settings)}: the same calls, each {_slower(ns)}",
                 share=ns / change.profiled_ns,
                 ns=ns,
                 changes=tuple(steady),
@@ -72,8 +75,14 @@ def causes(
     return sorted(found, key=lambda cause: -abs(cause.ns))
 
 
-def sentence(change: PhaseChange, found: Sequence[Cause]) -> str:
-    """Return the first sentence: how much, and the largest part of why."""
+def sentence(change: PhaseChange, found: Sequence[Cause], brought: str = "") -> str:
+    """Return the first sentence: how much, and the largest part of why.
+
+    Args:
+        change: The phase's difference.
+        found: Its causes.
+        brought: Who brought the first of them: `new since 1a2b3c4d5 (…)`; empty if unknown.
+    """
     percent = (change.ratio - 1) * 100
     text = (
         f"{change.phase} {percent:+.1f} % "
@@ -85,8 +94,10 @@ def sentence(change: PhaseChange, found: Sequence[Cause]) -> str:
         return f"{text}: no operator or function changed surely; more rounds may show it"
     top = found[0]
     more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
-    left = f"; {change.unexplained:.0%} unexplained" if abs(change.unexplained) >= 0.1 else ""
-    return f"{text}: {min(top.share, 9.99):.0%} of it in {top.words}{more}{left}"
+    since = f", {brought}" if brought else ""
+    rest = 1.0 - sum(cause.share for cause in found)
+    left = f"; {rest:.0%} unexplained" if abs(rest) >= 0.1 else ""
+    return f"{text}: {min(top.share, 9.99):.0%} of it in {top.words}{since}{more}{left}"
 
 
 def _by_function(changes: Sequence[Change]) -> list[list[Change]]:
@@ -101,7 +112,7 @@ def _words(group: Sequence[Change]) -> str:
     whole = sum(c.ns for c in group)
     operators = [c for c in group if c.family != HOST]
     top = operators[0] if operators and operators[0].ns > 0.2 * whole else group[0]
-    place = _place(top)
+    place = place_words(top.function, top.line)
     if top.operator == HOST_OPERATOR:
         return f"the host's own time (Python, dispatch) in {place}"
     what = f"{top.operator} called from {place}" if place else top.operator
@@ -113,15 +124,20 @@ def _words(group: Sequence[Change]) -> str:
     old, new = top.dtypes
     if old != new:
         return f"{what}: {old} became {new}"
-    return f"{what}: the same {after:g} calls, each slower"
+    return f"{what}: the same {after:g} calls, each {_slower(top.ns)}"
 
 
-def _place(change: Change) -> str:
-    file, _, function = change.function.rpartition(":")
-    if not file:
-        return ""
-    at = f"{file}:{change.line}" if change.line else file
-    return f"{at} ({function})"
+def _slower(ns: float) -> str:
+    return "slower" if ns > 0 else "faster"
+
+
+def _surely_slower(change: PhaseChange) -> list[Change]:
+    """Return the rows of the same calls, where they surely changed in sum, though none alone."""
+    same = [c for c in change.changes if _same_calls(c)]
+    if not same:
+        return []
+    ns, low, high = together(same, CONFIDENCE)
+    return same if (low > 0 or high < 0) and ns * change.change_ns > 0 else []
 
 
 def _same_calls(change: Change) -> bool:

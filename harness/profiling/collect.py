@@ -4,6 +4,9 @@
     timed     torch.profiler, no stack
     stacked   torch.profiler with Python's stack
     lines     a dispatch mode that looks at the stack
+    engine    the time of day around each call: where an engine's own profile is cut
+    warm      nothing, for a window's length
+    none      nothing, to the iteration's end: calls are counted
 
 A scenario drives it like any other session, so that what is profiled is what is measured.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,14 +28,21 @@ from harness.profiling.record import Phase, PhaseProfile
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Pass", "ProfiledSession"]
+__all__ = ["Pass", "ProfiledSession", "WindowDone"]
 
-Pass = Literal["plain", "timed", "stacked", "lines", "none"]
+Pass = Literal["warm", "plain", "timed", "stacked", "lines", "engine", "none"]
 
 _SKIPPED = 2
 """Decode calls of an iteration before the window: the first ones after a prompt are cold."""
 _WINDOW = 8
 """Decode calls in a window: enough for a mean, few enough that events stay small."""
+
+
+class WindowDone(BaseException):
+    """Ends an iteration whose window is closed: what would follow is not watched.
+
+    No `Exception`, so that a scenario that handles those cannot take it for a failure.
+    """
 
 
 class ProfiledSession(StepSession):
@@ -41,12 +52,18 @@ class ProfiledSession(StepSession):
         session: What is watched.
         clock: Nanoseconds.
         traces: Where Chrome traces go, the last timed window of each phase, the suffix replaced.
+        window: Decode calls of an iteration that are watched.
     """
 
     def __init__(
-        self, session: StepSession, clock: Callable[[], int], traces: Path | None = None
+        self,
+        session: StepSession,
+        clock: Callable[[], int],
+        traces: Path | None = None,
+        window: int = _WINDOW,
     ) -> None:
         self._session = session
+        self._window_calls = window
         self._traces = traces
         self._clock = clock
         self.current: Pass = "none"
@@ -57,24 +74,41 @@ class ProfiledSession(StepSession):
         self._stacked: dict[Phase, list[Call]] = defaultdict(list)
         self._lines: dict[Phase, Any] = {}
         self._line_calls: dict[Phase, int] = defaultdict(int)
+        self.engine_calls: list[tuple[Phase, int, int]] = []
+        """Phase, start and end in nanoseconds of the time of day."""
+        self.counted: dict[Phase, int] = defaultdict(int)
+        """Calls of iterations that ran to their end."""
+        self.entered: Callable[[Phase], None] = lambda _: None
+        """Called as each call of a phase begins."""
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Pass on, watched: every prompt is a window of its own."""
+        if self.current == "none":
+            self.counted["prefill"] += 1
         self._decoded = 0
+        self.entered("prefill")
         with self._watched("prefill"):
             return self._marked("prefill", lambda: self._session.prefill(tokens, lengths))
 
     def decode(self) -> Tensor:
-        """Pass on; the calls from the third to the tenth of an iteration are watched."""
+        """Pass on; the calls from the third to the window's last are watched.
+
+        Raises:
+            WindowDone: after the last one.
+        """
+        if self.current == "none":
+            self.counted["decode"] += 1
         self._decoded += 1
+        self.entered("decode")
         if self._decoded == _SKIPPED + 1 and self.current != "none":
             self._window = contextlib.ExitStack()
             self._window.enter_context(self._watched("decode"))
         if self._window is None:
             return self._session.decode()
         result = self._marked("decode", self._session.decode)
-        if self._decoded == _SKIPPED + _WINDOW:
+        if self._decoded == _SKIPPED + self._window_calls:
             self.end_window()
+            raise WindowDone
         return result
 
     def end_window(self) -> None:
@@ -91,13 +125,15 @@ class ProfiledSession(StepSession):
                 result = work()
                 self._session.synchronize()
             return result
-        start = self._clock()
+        start, started = self._clock(), time.time_ns()
         result = work()
         self._session.synchronize()
         if self.current == "plain":
             self._plain[phase].append(self._clock() - start)
         elif self.current == "lines":
             self._line_calls[phase] += 1
+        elif self.current == "engine":
+            self.engine_calls.append((phase, started, time.time_ns()))
         return result
 
     @contextlib.contextmanager
@@ -123,7 +159,9 @@ class ProfiledSession(StepSession):
         from harness.profiling.lines import with_lines
 
         found, notes = [], []
-        for phase, plain in self._plain.items():
+        for phase in list(self._plain):
+            plain_ns = self.plain_ns(phase)
+            assert plain_ns is not None
             calls, note = joined(self._timed[phase], self._stacked[phase])
             if note:
                 notes.append(f"{phase}: {note}")
@@ -134,7 +172,7 @@ class ProfiledSession(StepSession):
                 inner[op.name, op.function].update(op.inner)
             calls = _quieter(calls)
             made = rows(calls)
-            if phase in self._lines:
+            if self._line_calls[phase]:
                 made = with_lines(
                     made,
                     self._lines[phase],
@@ -144,12 +182,17 @@ class ProfiledSession(StepSession):
             found.append(
                 PhaseProfile(
                     phase=phase,
-                    plain_ns=statistics.median(sorted(plain)[: (len(plain) + 1) // 2]),
+                    plain_ns=plain_ns,
                     profiled_ns=statistics.fmean(call.ns for call in calls),
                     rows=made,
                 )
             )
         return found, notes
+
+    def plain_ns(self, phase: Phase) -> float | None:
+        """Return the median of the quieter half of plain calls; None where there was none."""
+        plain = sorted(self._plain[phase])
+        return statistics.median(plain[: (len(plain) + 1) // 2]) if plain else None
 
     def prepare(self, batch: int, context: int) -> None:
         """Pass on."""

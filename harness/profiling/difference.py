@@ -16,11 +16,11 @@ import numpy as np
 from harness.profiling.record import PhaseProfile, Profile, Row
 from harness.stats.intervals import t_quantile
 
-__all__ = ["Change", "PhaseChange", "difference"]
+__all__ = ["CONFIDENCE", "Change", "PhaseChange", "difference", "together"]
 
 Key = tuple[str, str]
 """Operator and function."""
-_CONFIDENCE = 0.99
+CONFIDENCE = 0.99
 """Of a row's interval; widened by Bonferroni for the number of rows that are looked at."""
 _LEAST_SHARE = 0.02
 """Of the change or of base's time: less is not worth a name."""
@@ -42,6 +42,10 @@ class Change:
     line: int | None
     """In the candidate, or in base where the candidate has none."""
     dtypes: tuple[str, str]
+    base_ns: float = 0.0
+    """What it took before."""
+    pairs: tuple[float, ...] = ()
+    """The difference in each pair of processes."""
 
     @property
     def is_sure(self) -> bool:
@@ -68,7 +72,7 @@ class PhaseChange:
     changes: tuple[Change, ...]
     """All rows, by size of their difference."""
     explained: tuple[Change, ...]
-    """Those that are sure, point the way the whole does, and matter."""
+    """Those that are sure, alone or with the others of their function, and matter."""
 
     @property
     def change_ns(self) -> float:
@@ -125,14 +129,17 @@ def difference(base: Sequence[Profile], cand: Sequence[Profile], phase: str) -> 
     changes = _changes(pairs)
     whole = math.exp(middle) - 1
     base_ns = float(np.mean([b.plain_ns for b, _ in pairs]))
-    least = _LEAST_SHARE * base_ns
-    explained = [
+
+    def matters(ns: float) -> bool:
+        least = max(0.05 * abs(whole), min(_LEAST_SHARE, 0.1 * abs(whole)))
+        return (ns > 0) == (whole > 0) and abs(ns) > least * base_ns
+
+    explained = [change for change in changes if change.is_sure and matters(change.ns)]
+    explained += [
         change
-        for change in changes
-        if change.is_sure
-        and (change.ns > 0) == (whole > 0)
-        and abs(change.ns) > min(least, 0.1 * abs(whole) * base_ns)
-        and abs(change.ns) > 0.05 * abs(whole) * base_ns
+        for group in _sure_together(changes)
+        if matters(sum(c.ns for c in group)) and not any(c in explained for c in group)
+        for change in group
     ]
     sure = low > 0 or high < 0
     return PhaseChange(
@@ -146,10 +153,35 @@ def difference(base: Sequence[Profile], cand: Sequence[Profile], phase: str) -> 
     )
 
 
+def together(changes: Sequence[Change], confidence: float) -> tuple[float, float, float]:
+    """Return how much rows changed in sum, and the interval of that sum."""
+    return _interval(np.sum([change.pairs for change in changes], axis=0), confidence)
+
+
+def _sure_together(changes: Sequence[Change]) -> list[list[Change]]:
+    """Return the rows of each function that surely changed in sum.
+
+    Time moves between an operator and the host around it, from process to process; their sum is
+    steadier than each of them.
+    """
+    grouped: dict[str, list[Change]] = {}
+    for change in changes:
+        if change.function:
+            grouped.setdefault(change.function, []).append(change)
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(grouped))
+    found = []
+    for group in grouped.values():
+        if len(group) > 1:
+            _, low, high = together(group, confidence)
+            if low > 0 or high < 0:
+                found.append(group)
+    return found
+
+
 def _changes(pairs: Sequence[tuple[PhaseProfile, PhaseProfile]]) -> list[Change]:
     sides = [[_by_key(p) for p in side] for side in zip(*pairs, strict=True)]
     keys = sorted({key for side in sides for rows in side for key in rows})
-    confidence = 1 - (1 - _CONFIDENCE) / max(1, len(keys))
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(keys))
     made = []
     for key in keys:
         b, c = ([rows.get(key) for rows in side] for side in sides)
@@ -168,6 +200,8 @@ def _changes(pairs: Sequence[tuple[PhaseProfile, PhaseProfile]]) -> list[Change]
                 calls=(_mean_calls(b), _mean_calls(c)),
                 line=some.line,
                 dtypes=(_dtypes(b), _dtypes(c)),
+                base_ns=float(np.mean([_ns(row) for row in b])),
+                pairs=tuple(map(float, ns)),
             )
         )
     return sorted(made, key=lambda change: -abs(change.ns))

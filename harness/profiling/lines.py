@@ -26,7 +26,7 @@ from harness.profiling.operators import short
 if TYPE_CHECKING:
     from harness.profiling.record import Row
 
-__all__ = ["Lines", "with_lines"]
+__all__ = ["Lines", "users_frame", "with_lines"]
 
 _NOT_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), contextlib.__file__)
 """How the names of files begin that are nobody's code to explain."""
@@ -57,7 +57,7 @@ class Lines(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         """Run the operator, then note where it came from and what it touched."""
         del types
         result = func(*args, **(kwargs or {}))
-        frame = _users_frame(sys._getframe(1))
+        frame = users_frame(sys._getframe(1))
         name = func._schema.name  # `aten::mm`
         function = f"{short(frame.f_code.co_filename)}:{frame.f_code.co_name}" if frame else ""
         where = (name, function)
@@ -103,7 +103,8 @@ def with_lines(
     return done
 
 
-def _users_frame(frame: FrameType | None) -> FrameType | None:
+def users_frame(frame: FrameType | None) -> FrameType | None:
+    """Return the innermost frame that is neither PyTorch's nor a profiler's."""
     while frame is not None and frame.f_code.co_filename.startswith(_NOT_USERS):
         frame = frame.f_back
     return frame

@@ -9,7 +9,9 @@ says so.
 from __future__ import annotations
 
 import math
+import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -148,7 +150,14 @@ def _function(match: re.Match[str]) -> str | None:
 
 
 def short(file: str) -> str:
-    """Return the last two folders and the name: enough to tell, the same on every machine."""
+    """Return the last two folders and the name: enough to tell, the same on every machine.
+
+    What `sys.path` holds is cut off first, as PyTorch does with the names that it gives.
+    """
+    for root in sorted(map(os.path.abspath, filter(None, sys.path)), reverse=True):
+        if file.startswith(root + os.sep):
+            file = file[len(root) + 1 :]
+            break
     return "/".join(Path(file).parts[-3:]).lstrip("/")
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Phase", "PhaseProfile", "Profile", "Row"]
+from harness.store.record import Failure
+
+__all__ = ["Alive", "Compiled", "Held", "Memory", "Phase", "PhaseProfile", "Profile", "Row"]
 
 Phase = Literal["prefill", "decode"]
 _WHOLE = ("gemm", "attention", "norm", "elementwise")
@@ -61,11 +63,67 @@ class PhaseProfile(_Record):
     profiled_ns: float
     """Mean of the quieter half of calls under the profiler: the rows add up to it."""
     rows: list[Row]
+    per_iteration: float | None = None
+    """Calls of the phase in one iteration of the scenario; None where none ran to its end."""
 
     @property
     def slowdown(self) -> float:
         """How many times slower the profiler made it."""
         return self.profiled_ns / self.plain_ns
+
+
+class Compiled(_Record):
+    """What torch.compile did between the start of a process and the first profiled call."""
+
+    graphs: int
+    graph_breaks: list[str] = Field(default_factory=list)
+    """File, line and reason."""
+    recompiles: list[str] = Field(default_factory=list)
+    """Which function, and the guard that failed."""
+    kernels: int | None = None
+    """That inductor generated; None where none of its code was made anew."""
+    fused: int | None = None
+    """Nodes that it fused away: those it had to schedule, less those that were left."""
+    cache_hits: int = 0
+    cache_misses: int = 0
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """By phase of the compiler, each with what it called."""
+    code: list[str] = Field(default_factory=list)
+    """Files of generated code that were kept."""
+
+
+class Alive(_Record):
+    """Storage that was alive when tensors took the most."""
+
+    bytes: int
+    shape: list[int]
+    dtype: str
+    place: str
+    """`harness/model/decoder.py:41 (step)`: whose operator made it."""
+    phase: str
+
+
+class Held(_Record):
+    """What a phase held, at its end and at most."""
+
+    phase: str
+    tensor_bytes: int
+    tensor_peak_bytes: int
+    python_bytes: int
+    python_peak_bytes: int
+    allocations: int
+    """Storages that operators made."""
+
+
+class Memory(_Record):
+    """Allocations of a process, tensors and Python objects apart."""
+
+    phases: list[Held]
+    timeline: list[tuple[float, int]]
+    """Milliseconds since the start and bytes of tensors, at most a few hundred points."""
+    largest: list[Alive]
+    python: list[tuple[str, int]]
+    """Lines of Python whose objects took the most at the end, with bytes."""
 
 
 class Profile(_Record):
@@ -80,8 +138,18 @@ class Profile(_Record):
     """`read_bytes_per_s` and `gemm_flop_per_s`, measured in this process, where asked for."""
     facts: dict[str, object] = Field(default_factory=dict)
     """What the backend recorded, and threads."""
+    compiled: Compiled | None = None
+    """What the compiler did, where one was looked at."""
+    memory: Memory | None = None
+    """What was allocated, by whom, and what lived at the peak."""
+    iteration_ns: float | None = None
+    """Of the scenario, without a profiler: what sampled stacks are a share of."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Where the files lie that rows name by their last folders."""
     notes: list[str] = Field(default_factory=list)
     """What could not be seen, and why."""
+    failure: Failure | None = None
+    """Why nothing was seen."""
 
     def phase(self, name: str) -> PhaseProfile | None:
         """Return a phase; None where it was not profiled."""

@@ -11,9 +11,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Node", "parse_raw", "self_share", "speedscope", "tree"]
+__all__ = [
+    "Node",
+    "Stack",
+    "merged",
+    "of_the_work",
+    "parse_raw",
+    "self_share",
+    "speedscope",
+    "tree",
+    "without_lines",
+]
 
 Stack = tuple[str, ...]
+_ABOVE, _BETWEEN = "(harness/engine/profiled.py", "(harness/profiling/collect.py"
 _LINE = re.compile(r"^(?P<stack>.+) (?P<count>\d+)$")
 
 
@@ -94,6 +105,24 @@ def _frame(frame: str) -> dict[str, object]:
         return {"name": frame}
     made: dict[str, object] = {"name": match["name"], "file": match["file"]}
     return made | ({"line": int(match["line"])} if match["line"] else {})
+
+
+def of_the_work(stacks: Mapping[Stack, int]) -> Counter[Stack]:
+    """Return the stacks without what called the profiled work, and without what watches it."""
+    found: Counter[Stack] = Counter()
+    for stack, count in stacks.items():
+        outside = max((n for n, frame in enumerate(stack, 1) if _ABOVE in frame), default=0)
+        found[tuple(frame for frame in stack[outside:] if _BETWEEN not in frame)] += count
+    del found[()]
+    return found
+
+
+def without_lines(stacks: Mapping[Stack, int]) -> Counter[Stack]:
+    """Return the stacks with frames named by function and file alone: lines move, code stays."""
+    found: Counter[Stack] = Counter()
+    for stack, count in stacks.items():
+        found[tuple(re.sub(r":\d+\)$", ")", frame) for frame in stack)] += count
+    return found
 
 
 def merged(many: Iterable[Mapping[Stack, int]]) -> Counter[Stack]:

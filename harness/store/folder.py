@@ -83,16 +83,19 @@ class Store:
     def resume(self, reference: str) -> Resumed:
         """Take up a run that was interrupted or killed; it is marked as resumed.
 
+        One that has finished is returned as it is: what is left of it can only be profiles.
+
         Raises:
             StoreError: where there is no such run, another process is writing it, or it is damaged.
         """
         writer = RunWriter.reopen(self.find(reference).path)
         try:
             record = Run(writer.path).record
-            record.resumed_at.append(datetime.now(UTC).isoformat(timespec="seconds"))
-            record.status = "running"
-            record.finished_at = None
-            writer.update(record)
+            if record.status != "finished":
+                record.resumed_at.append(datetime.now(UTC).isoformat(timespec="seconds"))
+                record.status = "running"
+                record.finished_at = None
+                writer.update(record)
         except BaseException:
             writer.close()
             raise

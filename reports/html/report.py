@@ -35,6 +35,7 @@ from harness.theme import DARK, LIGHT
 from reports.charts.tidy import letters, seen
 from reports.html.questions import Absent, Question, questions
 from reports.html.tables import dumped
+from reports.html.why import why
 
 if TYPE_CHECKING:
     from harness.store import Run
@@ -88,6 +89,7 @@ def page(runs: Sequence[Run]) -> str:
         series=_series(runs),
         questions=answered,
         absent=absent,
+        why=why(runs),
         data=Markup(dumped(_data(runs, answered, absent))),  # noqa: S704 - escaped by dumped
     )
 

@@ -275,7 +275,7 @@ def test_no_name_changes_the_structure_of_the_page(word: str) -> None:
     import pandas as pd
 
     class Stub:
-        record, problems = hostile(word), [word]
+        record, problems, path = hostile(word), [word], Path("/nowhere")
         samples = pd.DataFrame(columns=list(COLUMNS))
         telemetry = pd.DataFrame()
 
@@ -283,7 +283,7 @@ def test_no_name_changes_the_structure_of_the_page(word: str) -> None:
             return Path("/nowhere")
 
     Stub.record.cases = [Stub.record.cases[0], Stub.record.cases[-1]]
-    page = Page(page_of([Stub()]))  # type: ignore[list-item] # a page reads these two and no more
+    page = Page(page_of([Stub()]))  # type: ignore[list-item] # a page reads these and no more
 
     assert page.open == []
     assert not {tag for tag, _ in page.tags} & {"img", "iframe", "b", "i"}

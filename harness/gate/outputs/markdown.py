@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from harness.gate.forest import forest, reach
 from harness.gate.judgement import Judgement, Row, Verdict
-from harness.gate.outputs.words import percent, values
-from harness.shown import printable
+from harness.gate.outputs.words import cell, percent, values
 
 __all__ = ["markdown_table"]
 
@@ -24,9 +23,9 @@ def markdown_table(judgement: Judgement) -> str:
     verdict = judgement.verdict
     base, cand = judgement.base, judgement.cand
     lines = [
-        f"### {_SIGN[verdict]} {verdict}: {_cell(cand.label)} against {_cell(base.label)}",
+        f"### {_SIGN[verdict]} {verdict}: {cell(cand.label)} against {cell(base.label)}",
         "",
-        f"{_cell(judgement.method)}.",
+        f"{cell(judgement.method)}.",
         "",
     ]
     lines += _table([row for row in judgement.rows if row.primary])
@@ -36,8 +35,8 @@ def markdown_table(judgement: Judgement) -> str:
         lines += [*_table(others), "", "</details>"]
     for difference in judgement.differences:
         allowed = " (allowed)" if difference.allowed else ""
-        lines += ["", f"- differs{allowed}: {_cell(difference.words())}"]
-    lines += [line for note in judgement.notes for line in ("", f"- {_cell(note)}")]
+        lines += ["", f"- differs{allowed}: {cell(difference.words())}"]
+    lines += [line for note in judgement.notes for line in ("", f"- {cell(note)}")]
     return "\n".join(lines) + "\n"
 
 
@@ -51,19 +50,12 @@ def _table(rows: list[Row]) -> list[str]:
         drawn = f"`{forest(row, edge, 19)}`" if row.ratio is not None else ""
         cells = [
             f"{_SIGN[row.verdict]} {row.verdict}",
-            _cell(row.case),
-            _cell(row.name),
+            cell(row.case),
+            cell(row.name),
             values(row).replace("->", "→"),
             percent(row),
             drawn,
-            _cell(row.reason),
+            cell(row.reason),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def _cell(text: str) -> str:
-    safe = printable(text, 600)
-    for char in "\\|<>`*_[]":
-        safe = safe.replace(char, f"\\{char}")
-    return safe

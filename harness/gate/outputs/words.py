@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from harness.gate.judgement import Row
-from harness.shown import quantity
+from harness.shown import printable, quantity
 
-__all__ = ["percent", "sentence", "values"]
+__all__ = ["cell", "percent", "sentence", "values"]
+
+
+def cell(text: str) -> str:
+    """Return text that cannot break a table of Markdown."""
+    safe = printable(text, 600)
+    for char in "\\|<>`*_[]":
+        safe = safe.replace(char, f"\\{char}")
+    return safe
 
 
 def percent(row: Row) -> str:

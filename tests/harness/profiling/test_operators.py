@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.contracts import StepSession
-from harness.profiling.collect import ProfiledSession
+from harness.profiling.collect import ProfiledSession, WindowDone
 from harness.profiling.families import family_of
 from harness.profiling.record import PhaseProfile
 
@@ -49,9 +49,10 @@ def decode() -> PhaseProfile:
     for one in ("plain", "timed", "stacked", "lines"):
         session.current = one  # type: ignore[assignment]
         session.prefill(torch.zeros(1, 1), torch.ones(1))
-        for _ in range(12):
+        for _ in range(9):
             session.decode()
-        session.end_window()
+        with pytest.raises(WindowDone):
+            session.decode()
     phases, notes = session.profiles()
     assert notes == []
     return next(p for p in phases if p.phase == "decode")
@@ -105,6 +106,15 @@ def test_a_call_without_a_profiler_is_timed_in_the_same_process(decode: PhasePro
         ("aten::masked_fill_", "elementwise"),
         ("graph_0_cpp_fused_add_mul_1", "fused"),
         ("my::thing", "other"),
+        ("MatMul", "gemm"),
+        ("Gemm", "gemm"),
+        ("Torch-Compiled Region: 2/0", "fused"),
+        ("TorchDynamo Cache Lookup", "guards"),
+        ("GroupQueryAttention", "attention"),
+        ("SkipSimplifiedLayerNormalization", "norm"),
+        ("Mul", "elementwise"),
+        ("Gather", "embedding"),
+        ("ArgMax", "choice"),
     ],
 )
 def test_operators_have_the_families_people_think_in(operator: str, family: str) -> None:

@@ -5,7 +5,15 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.profiling.stacks import merged, parse_raw, self_share, speedscope, tree
+from harness.profiling.stacks import (
+    merged,
+    of_the_work,
+    parse_raw,
+    self_share,
+    speedscope,
+    tree,
+    without_lines,
+)
 
 RAW = "main (a.py:1);step (b.py:9);linear (c.py:3) 7\nmain (a.py:1);step (b.py:9) 2\nnot a stack\n"
 frames = st.text(
@@ -42,3 +50,24 @@ def test_writing_and_reading_stacks_loses_nothing(stacks: dict[tuple[str, ...], 
     assert parse_raw(text) == stacks
     assert tree(stacks).samples == sum(stacks.values())
     assert merged([stacks, stacks]) == {k: 2 * v for k, v in stacks.items()}
+
+
+def test_what_calls_the_work_and_what_watches_it_is_cut_away() -> None:
+    stacks = {
+        (
+            "main (harness/engine/worker.py:82)",
+            "_sample (harness/engine/profiled.py:283)",
+            "iterate (harness/engine/profiled.py:278)",
+            "measure (scenarios/latency.py:156)",
+            "ProfiledSession.decode (harness/profiling/collect.py:85)",
+            "step (d.py:1)",
+        ): 3,
+        ("_sample (harness/engine/profiled.py:283)",): 1,
+    }
+    assert of_the_work(stacks) == {("measure (scenarios/latency.py:156)", "step (d.py:1)"): 3}
+
+
+def test_frames_of_other_lines_of_one_function_become_one() -> None:
+    assert without_lines({("f (a.py:1)",): 2, ("f (a.py:9)",): 1, ("g",): 1}) == {
+        ("f (a.py)",): 3, ("g",): 1,
+    }  # fmt: skip
