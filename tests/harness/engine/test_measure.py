@@ -1,4 +1,4 @@
-"""Given what was observed of a point, when it is summed up, then its doubts are those that count."""
+"""Given what was observed of a point, when it is summed up, its doubts are those that count."""
 
 import pytest
 
