@@ -31,6 +31,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
     PYTEST_BENCHMARK = "pytest-benchmark"
     OPENMETRICS = "openmetrics"
+    TENSORBOARD = "tensorboard"
 
 
 class Content(StrEnum):
@@ -47,12 +48,21 @@ def export(
         Content, typer.Option("--table", "-t", help="Figures with intervals, or every sample.")
     ] = Content.FIGURES,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to; - is standard output. A folder for tensorboard.",
+        ),
     ] = "-",
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> None:
     """Write a run's figures or samples as CSV, JSON, Parquet or another tool's format."""
     found = Store(store).find(run)
+    if format is Format.TENSORBOARD:
+        _tensorboard(found, output)
+        return
     if output == "-" and format is Format.PARQUET and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal", remedy="name a file with -o FILE")
     data = _encoded(found, format, content)
@@ -60,6 +70,15 @@ def export(
         typer.echo(data, nl=False)
     else:
         write_durably(Path(output), data)
+
+
+def _tensorboard(run: Run, output: str) -> None:
+    from harness.bridges import to_tensorboard
+
+    if output == "-":
+        raise InputError("TensorBoard reads a folder", remedy="name one with -o DIR")
+    files = to_tensorboard(run, Path(output))
+    typer.echo(f"{files[0].parent}  ({len(files)} files; tensorboard --logdir {output})")
 
 
 def _encoded(run: Run, format: Format, content: Content) -> bytes:  # noqa: A002 - as above
