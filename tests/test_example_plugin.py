@@ -74,9 +74,16 @@ def test_its_sampler_is_listed_and_keeps_its_contract(environment: Path, tmp_pat
 
 def test_its_report_says_what_a_run_found(environment: Path, tmp_path: Path) -> None:
     harness = environment / "harness"
-    run(harness, "report", ROOT / "docs" / "sample" / "run", "--format", "chat", cwd=tmp_path)
+    run(
+        harness,
+        "report",
+        ROOT / "tests" / "reports" / "sample_run",
+        "--format",
+        "chat",
+        cwd=tmp_path,
+    )
     page, lines = (
-        run(harness, "show", "--json", ROOT / "docs" / "sample" / "run", cwd=tmp_path),
+        run(harness, "show", "--json", ROOT / "tests" / "reports" / "sample_run", cwd=tmp_path),
         ((tmp_path / "report.txt").read_text().splitlines()),
     )
     assert lines[0].startswith(f"{json.loads(page)['suite']}")
