@@ -44,25 +44,28 @@ def rows_of(run: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], dict[st
     for case in run["cases"]:
         common = {"run": run["id"]} | {name: run[name] for name in _OF_RUN}
         common |= {name: case[name] for name in _OF_CASE}
-        if against["rows"]:
-            common["against"] = {name: against[name] for name in ("run", "created_at", "revision")}
         primary = [f for f in case["figures"] if f["primary"]]
         for figure in primary:
             row = common | {name: figure[name] for name in _OF_FIGURE if name in figure}
             verdict = said.pop((case["slug"], figure["metric"], figure["point"]), None)
-            yield case, row | (_verdict(verdict) if verdict else {})
+            yield case, row | (_verdict(verdict, against) if verdict else {})
         rest = [said.pop(key) for key in list(said) if key[0] == case["slug"]]
         for other in rest:
             name = {"metric": other["metric"], "point": other["point"]}
-            yield case, common | name | {"why": other["reason"]} | _verdict(other)
+            yield case, common | name | {"why": other["reason"]} | _verdict(other, against)
         if not primary and not rest:
             yield case, common | {"why": case["why"]}
 
 
-def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(row: Mapping[str, Any], against: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row keeps of a verdict; all of it only where something changed."""
     named = {"ratio": "ratio", "low": "ratio_low", "high": "ratio_high", "base": "base"}
     found = {ours: row[theirs] for theirs, ours in named.items() if theirs in row}
-    return found | {"verdict": row["verdict"], "reason": row["reason"]}
+    found["verdict"] = row["verdict"]
+    if row["verdict"] in _MOVED:
+        found["reason"] = row["reason"]
+        found["against"] = {name: against[name] for name in ("run", "created_at", "revision")}
+    return found
 
 
 def changes(case_id: str, slug: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
