@@ -27,6 +27,8 @@ def change_words(change: Change) -> str:
         return ": ".join(filter(None, [what, row["reason"]]))
     way = "rose" if row["ratio"] > 1 else "fell"
     before, after = (quantity(row[name], row["unit"]) for name in ("base", "value"))
+    if not 0.1 < row["ratio"] < 10:
+        return f"{what} {way} to {row['ratio']:,.3g}× ({before} → {after})"
     return f"{what} {way} by {100 * abs(row['ratio'] - 1):.1f} % ({before} → {after})"
 
 
