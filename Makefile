@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 SMOLLM2 := .models/SmolLM2-135M-Instruct.gguf
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo demo-real test unit lint types contracts bench golden clean
+.PHONY: help install browser demo demo-real test unit lint types contracts bench golden samples clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ contracts: $(STAMP)  ## import-linter: which package may import which
 
 golden: $(STAMP)  ## renew the pictures that tests compare with; look at the difference
 	@HARNESS_GOLDEN=1 $(BIN)/python -m pytest -n 0 -q tests/reports/charts/test_images.py
+
+samples: $(STAMP)  ## sample report, site and pictures from docs/sample/store; FRESH=1 runs anew
+	@$(if $(FRESH),$(MAKE) --no-print-directory $(SMOLLM2))
+	@$(BIN)/python docs/sample/make.py $(if $(FRESH),--fresh)
 
 bench: $(STAMP)  ## the harness measured by itself
 	@$(BIN)/python -m pytest benchmarks --benchmark-only -o addopts="--import-mode=importlib"

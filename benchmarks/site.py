@@ -2,20 +2,27 @@
 
     python -m benchmarks.site [--runs 1000] [--cases 50]
 
-The store is made up first, from harness.testing.runs; making it is not timed.
+The store is made up first, from harness.testing.runs, with samples for the gate and a new revision
+every tenth run; making it is not timed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from harness.store import Store
 from harness.store.migrate import dump_record
+from harness.store.record import RunRecord
+from harness.store.samples import COLUMNS, parquet_bytes
 from harness.testing.runs import example_record, scaled_record
 from reports.site.build import StaticSite
 
@@ -64,6 +71,8 @@ def _add(store: Store, number: int, cases: int) -> None:
     when = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=number)
     record.id = f"{when:%Y%m%d-%H%M%S}-default-{number % 65536:04x}"
     record.created_at = when.isoformat()
+    git = {"revision": f"{number // 10:040x}", "dirty": False}
+    record.environment = {**record.environment, "git": git}
     base = record.cases
     record.cases = [
         base[n % len(base)].model_copy(update={"id": f"{base[n % len(base)].id}#{n // len(base)}"})
@@ -72,6 +81,40 @@ def _add(store: Store, number: int, cases: int) -> None:
     folder = store.root / "runs" / record.id
     folder.mkdir(parents=True)
     (folder / "run.json").write_bytes(dump_record(record))
+    (folder / "samples.parquet").write_bytes(_samples(record))
+
+
+_known: dict[tuple[float, ...], bytes] = {}
+
+
+def _samples(record: RunRecord) -> bytes:
+    """Return the file of samples around a record's figures; the same figures give the same file."""
+    wanted = {m.name: m.headline for m in record.metrics}
+    figures = [
+        (case, f)
+        for case in record.cases
+        for f in case.figures
+        if f.statistic == wanted[f.metric] and f.reading.value is not None
+    ]
+    key = tuple(f.reading.value or 0.0 for _, f in figures[:3])
+    if key not in _known:
+        noise = random.Random(str(key))
+        rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        for case, figure in figures:
+            for each in case.rounds:
+                for index in range(30):
+                    value = (figure.reading.value or 0.0) * noise.gauss(1, 0.01)
+                    row = (case.id, each.round, 1, figure.point, "measure", 0, index, figure.metric)
+                    for name, cell in zip(COLUMNS, (*row, value), strict=True):
+                        rows[name].append(cell)
+        arrays = {
+            name: pa.array(rows[name]).dictionary_encode()
+            if kind == "category"
+            else pa.array(rows[name], pa.type_for_alias(kind.replace("float64", "double")))
+            for name, kind in COLUMNS.items()
+        }
+        _known[key] = parquet_bytes(pa.table(arrays))
+    return _known[key]
 
 
 if __name__ == "__main__":

@@ -72,6 +72,24 @@ def test_its_sampler_is_listed_and_keeps_its_contract(environment: Path, tmp_pat
     assert "keeps its contract" in run(harness, "check-plugin", "disks", cwd=tmp_path)
 
 
+def test_its_report_says_what_a_run_found(environment: Path, tmp_path: Path) -> None:
+    harness = environment / "harness"
+    run(
+        harness,
+        "report",
+        ROOT / "tests" / "reports" / "sample_run",
+        "--format",
+        "chat",
+        cwd=tmp_path,
+    )
+    page, lines = (
+        run(harness, "show", "--json", ROOT / "tests" / "reports" / "sample_run", cwd=tmp_path),
+        ((tmp_path / "report.txt").read_text().splitlines()),
+    )
+    assert lines[0].startswith(f"{json.loads(page)['suite']}")
+    assert lines[-1].endswith(json.loads(page)["id"])
+
+
 def test_its_own_tests_pass(environment: Path, tmp_path: Path) -> None:
     tests = EXAMPLE / "tests"
     run(

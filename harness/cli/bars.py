@@ -15,7 +15,7 @@ from harness.store.record import CaseRecord, RunRecord
 
 __all__ = ["comparison_bars", "interval_bar", "sequence_line", "sparkline"]
 
-_WIDTH = 30
+_WIDTH = 27
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -42,9 +42,9 @@ def _table(compared: Comparison, names: dict[str, str]) -> Table:
         title=Text(f"{printable(what)}, {compared.metric.better} is better", style="dim"),
     )  # fmt: skip
     table.add_column("", width=24, overflow="ellipsis", no_wrap=True)
-    table.add_column("", justify="right", width=11, no_wrap=True)
+    table.add_column("", justify="right", width=13, no_wrap=True)
     table.add_column("", width=_WIDTH, no_wrap=True)
-    table.add_column("", justify="right", width=8, no_wrap=True)
+    table.add_column("", justify="right", width=9, no_wrap=True)
     for place, (case, line) in enumerate(compared.ranked):
         table.add_row(
             Text(printable(names[case.id])),

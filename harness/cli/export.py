@@ -32,6 +32,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
     PYTEST_BENCHMARK = "pytest-benchmark"
     OPENMETRICS = "openmetrics"
+    TENSORBOARD = "tensorboard"
 
 
 class Content(StrEnum):
@@ -48,7 +49,13 @@ def export(
         Content, typer.Option("--table", "-t", help="Figures with intervals, or every sample.")
     ] = Content.FIGURES,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to; - is standard output. A folder for tensorboard.",
+        ),
     ] = "-",
     store: StoreOption = Path(DEFAULT_ROOT),
 ) -> None:
@@ -57,6 +64,9 @@ def export(
     if format is not Format.JSON:  # the only one with a place for the mark
         remedy = "harness export --format json holds what was simulated"
         refuse_simulated(found.record, "another tool's figures", remedy)
+    if format is Format.TENSORBOARD:
+        _tensorboard(found, output)
+        return
     if output == "-" and format is Format.PARQUET and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal", remedy="name a file with -o FILE")
     data = _encoded(found, format, content)
@@ -64,6 +74,15 @@ def export(
         typer.echo(data, nl=False)
     else:
         write_durably(Path(output), data)
+
+
+def _tensorboard(run: Run, output: str) -> None:
+    from harness.bridges import to_tensorboard
+
+    if output == "-":
+        raise InputError("TensorBoard reads a folder", remedy="name one with -o DIR")
+    files = to_tensorboard(run, Path(output))
+    typer.echo(f"{files[0].parent}  ({len(files)} files; tensorboard --logdir {output})")
 
 
 def _encoded(run: Run, format: Format, content: Content) -> bytes:  # noqa: A002 - as above

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from harness.gate.evidence import Series
+from harness.spec import GateSpec
 
 __all__ = ["Rules"]
 
@@ -27,6 +30,16 @@ class Rules:
     """Metrics to look at; these then decide, primary or not. All where empty."""
     drop_straddling: bool = False
     """Leave pairs of blocks out that straddle a switch of the machine's state."""
+
+    @classmethod
+    def of_suite(cls, suite: Mapping[str, Any]) -> Self:
+        """Return the rules of a resolved suite's `[gate]`, as a stored run holds it.
+
+        Raises:
+            pydantic.ValidationError: where that is no gate.
+        """
+        spec = GateSpec.model_validate(suite.get("gate") or {})
+        return cls(margin=spec.margin, margins=dict(spec.margins))
 
     def margin_of(self, series: Series) -> float:
         """Return the margin of a metric."""

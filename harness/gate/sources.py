@@ -14,10 +14,19 @@ from harness.gate.comparable import run_differences
 from harness.gate.evidence import Evidence, evidence_of, evidence_of_samples
 from harness.store import BrokenRun, Store
 from harness.store.baselines import Baselines
+from harness.store.record import RunRecord
 
-__all__ = ["earlier_runs", "side_of", "two_sides"]
+__all__ = [
+    "MOST_EARLIER",
+    "counts_beside",
+    "earlier_runs",
+    "knows_its_code",
+    "side_of",
+    "two_sides",
+]
 
-_MOST_EARLIER = 20
+MOST_EARLIER = 20
+"""So many runs say enough of the spread between runs."""
 
 
 def side_of(store: Store, references: Sequence[str]) -> Evidence:
@@ -60,22 +69,32 @@ def earlier_runs(store: Store, base: Evidence, cand: Evidence) -> list[Evidence]
     They show how far runs of the same code lie apart. Runs of other revisions may differ for a
     reason, and do not count; nor do those of a project that had uncommitted changes.
     """
-    if base.revision is None or _dirty(base):
+    if not knows_its_code(base):
         return []
     found: list[Evidence] = []
     for run in store.runs():  # newest first
-        if isinstance(run, BrokenRun) or run.record.status != "finished" or run.record.duet:
-            continue
-        if run.id in (base.record.id, cand.record.id) or run.record.suite != base.record.suite:
-            continue
-        mere = Evidence(run.record)
-        if mere.revision != base.revision or _dirty(mere):
-            continue
-        if not run_differences(base.record, run.record):
+        if not isinstance(run, BrokenRun) and counts_beside(run.record, base, cand):
             found.append(evidence_of(run))
-        if len(found) == _MOST_EARLIER:
+        if len(found) == MOST_EARLIER:
             break
     return found[::-1]
+
+
+def knows_its_code(side: Evidence) -> bool:
+    """Whether a run says which revision it was made from, and nothing was uncommitted."""
+    return side.revision is not None and not _dirty(side)
+
+
+def counts_beside(record: RunRecord, base: Evidence, cand: Evidence) -> bool:
+    """Whether a run of the base's code tells how far such runs lie apart; see `earlier_runs`."""
+    if record.status != "finished" or record.duet:
+        return False
+    if record.id in (base.record.id, cand.record.id) or record.suite != base.record.suite:
+        return False
+    mere = Evidence(record)
+    if mere.revision != base.revision or _dirty(mere):
+        return False
+    return not run_differences(base.record, record)
 
 
 def _dirty(evidence: Evidence) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.stats.centres import log_centres
+from harness.stats.centres import log_centres, median
 from harness.stats.compare import EQUIVALENCE, Better, Comparison, incomparable, judge
 from harness.stats.detectable import pairs_to_settle
 from harness.stats.estimates import Estimate, winsorised
@@ -62,10 +62,7 @@ def compare_stored(
     centres = log_centres(everything, cand, paired=False)
     if isinstance(centres, str):
         return incomparable(centres)
-    runs = [
-        np.log([float(np.median(np.asarray(x))) for x in run if np.asarray(x).size])
-        for run in base_runs
-    ]
+    runs = [np.log([median(np.ravel(x)) for x in run if np.size(x)]) for run in base_runs]
     runs = [winsorised(run) for run in runs if run.size]
     here = winsorised(centres.cand)
     deviations = [x - x.mean() for x in (*runs, here)]

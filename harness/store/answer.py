@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 from harness.metrics import Metric
 from harness.reading import Reading
@@ -26,8 +25,15 @@ __all__ = [
     "quotient",
     "ratio",
     "times_better",
+    "times_words",
     "tokens_words",
 ]
+
+
+_EVERYWHERE = ("dtype", "threads", "device", "model")
+"""Options of every backend; the defaults of all others tell backends apart no better than names."""
+_FAR = 1000.0
+"""An interval that reaches so many times beyond its ratio is not worth reading out."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +72,22 @@ def answers(record: RunRecord) -> list[str]:
     return [_sentence(c, names) for c in comparisons(record)] or ["No case has a figure."]
 
 
-def headline(record: RunRecord) -> str:
-    """Return the answer in one sentence, tokens included: who, how much, how surely, beside whom.
+def headline(record: RunRecord, *, tokens: bool = True) -> str:
+    """Return the answer in one sentence: who, how much, how surely, beside whom.
 
     The best of the first comparison stands beside the suite's first case, or beside the runner-up
     where it is that case itself.
+
+    Args:
+        record: A run's record.
+        tokens: Whether the sentence ends with what the checks found.
     """
     names = labels(record)
-    tokens = tokens_words(record)
+    end = f"; {tokens_words(record)}" if tokens else ""
     found = comparisons(record)
     compared = next((c for c in found if len(c.ranked) > 1), None)
     if compared is None:
-        return (
-            f"{_sentence(found[0], names)}; {tokens}"
-            if found
-            else f"No case has a figure; {tokens}"
-        )
+        return (_sentence(found[0], names) if found else "No case has a figure") + end
     (best, line), *others = compared.ranked
     first = min(others, key=lambda entry: record.cases.index(entry[0]))
     base, its = others[0] if record.cases.index(best) < record.cases.index(first[0]) else first
@@ -89,14 +95,14 @@ def headline(record: RunRecord) -> str:
     times = ratio(line.headline.reading, its.headline.reading)
     figures = f"{compared.metric.name} {line.value} against {its.value}"
     if times.value is None or times.low is None or times.high is None:
-        words = f"{names[best.id]} is {_times(times, compared.metric)} {names[base.id]} in {where}"
+        words = f"{names[best.id]} is {_beside(times, compared.metric)} {names[base.id]} in {where}"
     elif times.low <= 1.0:
         words = f"{names[best.id]} and {names[base.id]} cannot be told apart in {where}"
-        figures += f", {times.value:.2f}× [{times.low:.2f}, {times.high:.2f}]"
+        figures += f", {times_words(times)}"
     else:
-        words = f"{names[best.id]} is {_times(times, compared.metric)} {names[base.id]} in {where}"
+        words = f"{names[best.id]} is {_beside(times, compared.metric)} {names[base.id]} in {where}"
     more = f", best of {len(compared.ranked)}" if len(compared.ranked) > 2 else ""
-    return f"{words}{more} ({figures}); {tokens}"
+    return f"{words}{more} ({figures}){end}"
 
 
 def tokens_words(record: RunRecord) -> str:
@@ -119,19 +125,21 @@ def tokens_words(record: RunRecord) -> str:
 
 
 def labels(record: RunRecord) -> dict[str, str]:
-    """Return a short name per case id: the backend, and the options in which the cases differ."""
+    """Return a short name per case id: the backend, and the options in which its cases differ.
+
+    What every backend takes (model, precision, threads, device) is named where any two cases differ
+    in it; an option of one backend only where that backend's own cases differ.
+    """
     options = [{**c.backend_options, "model": c.model} for c in record.cases]
-    differing = [
-        key
-        for key in dict.fromkeys(k for o in options for k in o)
-        if any(a.get(key) != b.get(key) for a, b in pairwise(options))
-    ]
+    common = [key for key in options[0] if all(key in own for own in options)] if options else []
+    common = [key for key in common if key in _EVERYWHERE]
     names = {}
     for case, own in zip(record.cases, options, strict=True):
+        alike = [o for c, o in zip(record.cases, options, strict=True) if c.backend == case.backend]
         said = [
             str(own[key]) if key in ("dtype", "model") else f"{key}={own[key]}"
-            for key in differing
-            if key in own
+            for key in own
+            if any(o.get(key) != own[key] for o in (options if key in common else alike))
         ]
         names[case.id] = " ".join([case.backend, *said])
     by_scenario = {(names[c.id], c.scenario, str(c.scenario_options)) for c in record.cases}
@@ -179,28 +187,39 @@ def _sentence(comparison: Comparison, names: dict[str, str]) -> str:
     own = f"{line.value} {line.spread}".strip()
     if len(comparison.ranked) == 1:
         return f"{names[case.id]}: {what} {own}"
-    said = []
     others = comparison.ranked[1:]
-    for other, its in others if len(others) < 3 else (others[0], others[-1]):
-        said.append(
-            f"{_times(ratio(line.headline.reading, its.headline.reading), metric)} "
-            f"{names[other.id]} ({its.value})"
-        )
     more = f", best of {len(comparison.ranked)}" if len(others) > 2 else ""
+    said = [
+        _beside(ratio(line.headline.reading, its.headline.reading), metric)
+        + f" {names[other.id]} ({its.value})"
+        for other, its in (others if len(others) < 3 else (others[0], others[-1]))
+    ]
     return f"{names[case.id]}: {what} {own}{more}, {' and '.join(said)}"
 
 
-def _times(times: Reading, metric: Metric) -> str:
+def _beside(times: Reading, metric: Metric) -> str:
     """Say `1.8× [1.7, 1.9] faster than`, or that no difference can be told."""
     if times.value is None:
         return "beside"
+    if times.low is not None and times.low <= 1.0:
+        return f"cannot be told apart ({times_words(times)}) from"
+    doubt = " (no interval)" if times.low is None and metric.headline != "once" else ""
+    return f"{times_words(times)}{doubt} {_better(metric)} than"
+
+
+def times_words(times: Reading) -> str:
+    """Return `1.80× [1.70, 1.90]`, or the factor and that its interval says nothing."""
+    if times.value is None:
+        return "–"
     if times.low is None or times.high is None:
-        doubt = "" if metric.headline == "once" else " (no interval)"
-        return f"{times.value:.2f}×{doubt} {_better(metric)} than"
-    ends = f"[{times.low:.2f}, {times.high:.2f}]"
-    if times.low <= 1.0:
-        return f"which cannot be told apart ({times.value:.2f}× {ends}) from"
-    return f"{times.value:.2f}× {ends} {_better(metric)} than"
+        return f"{_factor(times.value)}×"
+    if times.high >= _FAR * times.value:
+        return f"{_factor(times.value)}×, interval too wide to read"
+    return f"{_factor(times.value)}× [{_factor(times.low)}, {_factor(times.high)}]"
+
+
+def _factor(times: float) -> str:
+    return f"{times:.2f}" if times < 100 else f"{times:,.0f}"
 
 
 def _better(metric: Metric) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Chart
 from harness.shown import quantity, share
-from reports.charts.curves import batch_axis, curve, legend
+from reports.charts.curves import batch_axis, curve, legend, scaled
 from reports.charts.points import batches, figure_of
 from reports.charts.tidy import WHICH, frame, records, samples_words, seen
 
@@ -109,7 +109,7 @@ class BatchChart(Chart):
                 if r["knee"] == r["batch"]:
                     axes.plot([r["batch"]], [r["value"]], "o", ms=13, mfc="none", mec=style.color)
         batch_axis(axes, data["batch"])
-        axes.set_ylim(bottom=0)
+        scaled(axes, "y", data["value"], [*data["high"], *data["ceiling"]])
         axes.set_ylabel("decode throughput, tokens/s")
         legend(
             axes,

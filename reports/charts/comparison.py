@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Chart
 from harness.shown import quantity
-from harness.spec import GateSpec
 from reports.charts.rows import DotRow, dot_rows, height_of
 from reports.charts.tidy import WHICH, Seen, frame, named, records, seen, short
 
@@ -121,8 +120,7 @@ def _judged(runs: Sequence[Run], cand: Run) -> Iterator[tuple[Seen, Row]]:
     from harness.gate.rules import Rules
 
     cases = {one.case.id: one for one in seen(runs) if one.run is cand}
-    spec = GateSpec.model_validate(cand.record.suite_resolved.get("gate") or {})
-    rules = Rules(margin=spec.margin, margins=dict(spec.margins))
+    rules = Rules.of_suite(cand.record.suite_resolved)
     judgement = judge(evidence_of(runs[0]), evidence_of(cand), rules)
     for row in judgement.rows:
         if row.primary and row.metric and row.case in cases and row.kind in ("speed", "exact"):

@@ -27,7 +27,7 @@ _QUANTITIES = {
     "max_logit_error": "largest logit error, σ of the reference",
     "max_kl": "largest KL divergence, nats",
 }
-_LEAST = 1e-9
+_LEAST = 1e-15
 """Drawn for an error of exactly zero, which a logarithmic axis has no place for."""
 
 
@@ -39,23 +39,23 @@ class CorrectnessChart(Chart):
     needs: ClassVar[str] = "cases that were checked against the reference"
     measured: ClassVar[str] = (
         "Logits of each session are compared with the float32 eager reference, teacher-forced over "
-        "fixed prompts before anything is timed, and over the tokens that were made while timed "
-        "afterwards. Dots are the median over processes, lines go from the least to the most. The "
-        "bar across is what this precision is allowed, which comes from eager's own error. A case "
-        "beyond it is incorrect and has no speed at all."
+        "fixed prompts before anything is timed; tokens that were made while timed are scored with "
+        "it afterwards. Dots are the median over processes, lines go from the least to the most. "
+        "The bar across is what this precision is allowed, which comes from eager's own error. A "
+        "case beyond it is incorrect and has no speed at all."
     )
     columns: ClassVar[Mapping[str, str]] = {
         **WHICH,
         "dtype": "precision",
         "quantity": "max_logit_error (σ of the reference's logits) or max_kl (nats)",
-        "value": "median over checks",
+        "value": "median over checks before timing; audits see tokens, not logits",
         "low": "least",
         "high": "most",
         "allowed": "tolerance; missing where none was stated",
         "passed": "whether every check passed",
         "top1": "least share of positions with the reference's token, 0 to 1",
         "positions": "positions compared in all",
-        "n": "checks and audits",
+        "n": "checks",
         "processes": "fresh processes",
     }
 
@@ -147,10 +147,12 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], theme: Theme) -> None:
 def _errors(group: Sequence[Seen]) -> Iterator[dict[str, Any]]:
     rounds = [r for one in group for r in one.case.rounds]
     checks: list[CheckRecord] = [c for r in rounds for c in (r.check, r.audit) if c is not None]
-    if not checks:
+    # An audit sees tokens and no logits: its errors are not zero, they are not known.
+    compared = [r.check for r in rounds if r.check is not None]
+    if not compared:
         return
     for quantity in _QUANTITIES:
-        values = [float(getattr(check, quantity)) for check in checks]
+        values = [float(getattr(check, quantity)) for check in compared]
         allowed = [t for c in checks if (t := c.tolerance.get(quantity)) is not None]
         yield {
             **group[0].which,
@@ -164,6 +166,6 @@ def _errors(group: Sequence[Seen]) -> Iterator[dict[str, Any]]:
             "passed": all(check.passed for check in checks),
             "top1": min(check.top1_agreement for check in checks),
             "positions": sum(check.positions for check in checks),
-            "n": len(checks),
+            "n": len(compared),
             "processes": len({r.pid for r in rounds if r.pid}) or None,
         }

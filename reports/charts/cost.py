@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Chart
 from harness.shown import quantity
-from reports.charts.curves import batch_axis, curve, legend
+from reports.charts.curves import batch_axis, curve, legend, scaled
 from reports.charts.points import batches, figure_of
 from reports.charts.tidy import WHICH, frame, records, samples_words, seen
 
@@ -95,7 +95,7 @@ class CostChart(Chart):
                     color = theme.style(rows[0]["series"]).color
                     each.plot(*zip(*bound, strict=True), color=color, lw=0.9, ls=(0, (2, 2)))
             batch_axis(each, part["at"], _AXES[along])
-            each.set_ylim(bottom=0)
+            scaled(each, "y", part["value"], part["high"])
             each.set_ylabel("time of a decode step, ms")
         legend(axes[0], theme, dotted="bound (bytes / bandwidth)")
         theme.note(figure, f"bars: 95 % intervals; {samples_words(data)}")

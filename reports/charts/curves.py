@@ -12,7 +12,10 @@ from reports.charts.tidy import named
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["batch_axis", "curve", "legend"]
+__all__ = ["batch_axis", "curve", "legend", "scaled"]
+
+_FAR = 20.0
+"""From so many times on between the ends, equal ratios are drawn equally long."""
 
 
 def curve(
@@ -49,6 +52,32 @@ def curve(
         [], [], color=style.color, ls=style.dash if joined else "none", marker=style.marker,
         ms=5.5, mfc=face, mec=style.color, label=named(rows[0]),
     )  # fmt: skip
+
+
+def scaled(axes: Axes, which: str, values: Iterable[Any], ends: Iterable[Any] = ()) -> None:
+    """Let an axis, `x` or `y`, begin at zero, or be logarithmic where its values lie far apart."""
+    from matplotlib.ticker import NullLocator
+
+    known = [float(v) for v in values if v is not None]
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if min(known) > 0 and max(known) >= _FAR * min(known):
+        axes.set(**{f"{which}scale": "log", f"{which}lim": (min(known) / 1.5, 1.5 * max(known))})
+        axis.set_minor_locator(NullLocator())
+    else:
+        axes.set(**{f"{which}lim": (0, _reach(known, ends))})
+    axis.set_major_formatter(lambda v, _: f"{v:,g}")
+
+
+def _reach(values: Iterable[Any], ends: Iterable[Any] = ()) -> float:
+    """Return how far an axis from zero goes: an interval of enormous width must not hide the rest.
+
+    Args:
+        values: What must be in sight.
+        ends: What should be, up to twice the largest value.
+    """
+    most = max(float(v) for v in values if v is not None)
+    far = [float(v) for v in ends if v is not None and v == v]
+    return 1.06 * min(max([most, *far]), 2 * most)
 
 
 def batch_axis(axes: Axes, values: Iterable[int], words: str = "batch, rows") -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["FastestChart"]
 
 
+_FAR = 6.0
+"""From so many times on, equal ratios are drawn equally long: the axis is logarithmic."""
+
+
 class FastestChart(Chart):
     """Ratios of primary metrics to a chosen baseline, with intervals; right is better."""
 
@@ -97,7 +101,15 @@ class FastestChart(Chart):
         figure, (axes,) = theme.axes(height=height_of(rows) + 0.75)
         dot_rows(axes, rows, theme)
         axes.axvline(1.0, color=theme.soft, lw=1)
-        axes.set_xlim(*_reach(rows))
+        low, high = _reach(rows)
+        if high > _FAR:
+            axes.set_xscale("log")
+            low = 0.8 * min(1.0, *(row.value for row in rows if row.value > 0))
+            ticks = [base * 10**power for power in range(-3, 7) for base in (1, 2, 5)]
+            axes.set_xticks([t for t in ticks if low <= t <= high])
+            axes.xaxis.set_major_formatter(lambda v, _: f"{v:,g}")
+            axes.minorticks_off()
+        axes.set_xlim(low, high)
         axes.set_xlabel(f"times better than {data['baseline'].iloc[0]}")
         theme.note(figure, f"bars: 95 % intervals; {samples_words(data)}")
         return figure

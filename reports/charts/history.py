@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HistoryChart"]
 
+_LEAST = 0.03
+"""A panel reaches at least so far either way, as a share: less would be drawn larger than it is."""
+
 
 class HistoryChart(Chart):
     """Primary metrics over runs, oldest first, with intervals and revisions."""
@@ -114,16 +117,30 @@ class HistoryChart(Chart):
                     ls=(0, (2, 2)),
                     alpha=0.7,
                 )
-            each.set_title(" ".join(filter(None, map(str, key))))
+            each.set_ylim(*_reach(part))
+            # The first one has the legend between its title and itself.
+            deep = 1 + part["label"].nunique()
+            deep = deep if theme.narrow else -(-deep // 3)
+            said = list(map(str, key))[1 if theme.narrow else 0 :]
+            each.set_title(" ".join(filter(None, said)), pad=5 + 13 * deep * (each is axes[0]))
             each.yaxis.set_major_formatter(partial(_tick, unit))
         ticks = data.drop_duplicates("at").sort_values("at")
-        step = max(len(ticks) // 8, 1)
+        step = max(-(-len(ticks) // (4 if theme.narrow else 8)), 1)
         shown = records(ticks)[::step]
         axes[-1].set_xticks([r["at"] for r in shown], [_when(r) for r in shown], fontsize=7)
         axes[-1].set_xlabel("run, oldest first")
         legend(axes[0], theme, dotted="first run")
         theme.note(figure, f"bars: 95 % intervals; {samples_words(data)}")
         return figure
+
+
+def _reach(part: pd.DataFrame) -> tuple[float, float]:
+    """Return the ends of a panel: no interval of enormous width, no noise as large as the panel."""
+    values, middle = part["value"], abs(float(part["value"].median()))
+    low = max(min(values.min(), part["low"].min()), values.min() - middle)
+    high = min(max(values.max(), part["high"].max()), values.max() + middle)
+    pad = max(0.08 * (high - low), _LEAST * middle - (high - low) / 2)
+    return max(low - pad, 0.0) if low >= 0 else low - pad, high + pad
 
 
 def _with_changes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,6 +27,8 @@ _OFFSETS = {"p50": 0.1, "p90": 0.2, "p99": 0.3}
 _MARKS = {"p50": "o", "p90": "D", "p99": "s"}
 _GRID = 200
 """Shares at which a distribution is kept: more cannot be seen."""
+_FAR = 40.0
+"""From so many times on between the ends, equal ratios are drawn equally long."""
 
 
 class LatenciesChart(Chart):
@@ -125,6 +127,10 @@ class LatenciesChart(Chart):
             _cumulative(axes[2 * place], part, theme)
             _ridge(axes[2 * place + 1], part, theme)
             for each in axes[2 * place : 2 * place + 2]:
+                if _is_far(span):
+                    each.set_xscale("log")
+                    each.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
+                    each.minorticks_off()
                 each.set_xlim(*span)
                 each.set_xlabel(_METRICS[metric])
         theme.note(figure, f"marks: p50, p90, p99 with 95 % intervals; {_counts(data)}")
@@ -150,8 +156,15 @@ def _span(part: pd.DataFrame) -> tuple[float, float]:
     high = float(quantiles.loc[quantiles["share"].between(0.985, 0.995), "value"].max())
     figures = part.loc[part["kind"] == "figure", "value"]
     high = max(high, float(figures.max()) if len(figures) else high)
+    if low > 0 and _is_far((low, high)):
+        return low / 1.3, high * 1.3
     pad = 0.06 * (high - low) or 0.05 * high
     return max(low - pad, 0.0), high + pad
+
+
+def _is_far(span: tuple[float, float]) -> bool:
+    """Whether the axis is logarithmic: else the quick ones would all lie on its left end."""
+    return span[0] > 0 and span[1] > _FAR * span[0]
 
 
 def _series(part: pd.DataFrame) -> list[list[dict[str, Any]]]:
@@ -178,10 +191,11 @@ def _ridge(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
 
     series = _series(part)
     low, high = _span(part)
+    bins = (np.geomspace if _is_far((low, high)) else np.linspace)(low, high, 61)
     for y, rows in enumerate(series):
         style = theme.style(rows[0]["series"])
         curve = np.array([r["value"] for r in rows if r["kind"] == "quantile"])
-        density, edges = np.histogram(curve, bins=60, range=(low, high))
+        density, edges = np.histogram(curve, bins=bins)
         heights = 0.62 * density / max(density.max(), 1)
         shape = axes.stairs(
             y - heights, edges, baseline=y, fill=True, color=style.color, alpha=0.35, lw=0

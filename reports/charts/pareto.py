@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.contracts import Chart
 from harness.pictures import marked
 from harness.shown import quantity
-from reports.charts.curves import curve, legend
+from reports.charts.curves import curve, legend, scaled
 from reports.charts.points import batches
 from reports.charts.tidy import WHICH, frame, records, samples_words
 
@@ -106,8 +106,9 @@ class ParetoChart(Chart):
                     )  # fmt: skip
                     marked(span[0], r["series"])
                 axes.annotate(
-                    str(r["batch"]), (r["throughput"], r["value"]), xytext=(5, -9),
+                    str(r["batch"]), (r["throughput"], r["value"]), xytext=(5, 3),
                     textcoords="offset points", fontsize=7, color=theme.soft,
+                    annotation_clip=True,
                 )  # fmt: skip
             words = [
                 f"{r['label']}, batch {r['batch']}: {quantity(r['throughput'], 'tokens/s')}, "
@@ -115,8 +116,8 @@ class ParetoChart(Chart):
                 for r in rows
             ]
             curve(axes, rows, "throughput", theme, words)
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
+        scaled(axes, "x", data["throughput"], data["throughput_high"])
+        scaled(axes, "y", data["value"], data["high"])
         axes.set_xlabel("decode tokens/s, all rows" + ("" if theme.narrow else " (more is better)"))
         axes.set_ylabel("time per step, ms" + ("" if theme.narrow else " (less is better)"))
         legend(axes, theme)

@@ -113,6 +113,10 @@ class RooflineChart(Chart):
         axes.set_yscale("log")
         axes.minorticks_off()
         axes.set_xlim(*span)
+        heights = [r["value"] for r in figures]
+        axes.set_ylim(bottom=min(heights) / 4)  # however wide an interval is
+        roofs = [r["value"] for r in rows if r["kind"] == "roof"]
+        axes.set_ylim(top=3 * max([*heights, *roofs]))
         axes.set_xlabel("intensity, FLOP per byte of weights")
         axes.set_ylabel("FLOP/s")
         axes.yaxis.set_major_formatter(lambda v, _: quantity(v, "FLOP/s"))

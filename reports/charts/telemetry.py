@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,15 +13,19 @@ from reports.charts.curves import legend
 from reports.charts.tidy import WHICH, Seen, frame, records, seen
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from harness.store import Run
     from harness.theme import Theme
 
 __all__ = ["TelemetryChart"]
 
+_STEP_S = 0.2
+"""Growth of a counter is taken over at least so long."""
 _POINTS = 300
 """A series is drawn by so many buckets, each with its least, middle and most."""
 
@@ -42,7 +47,9 @@ _PANELS = (
     _Panel("clock", "MHz", ("sm_clock_mhz", "memory_clock_mhz", "clock_mhz")),
     _Panel("power", "W", ("power_instant_w", "power_usage_w", "power_average_w")),
     _Panel("energy", "W", ("energy_j",), rate=True),
-    _Panel("memory", "bytes", ("memory_used_bytes", "resident_bytes", "available_bytes")),
+    _Panel("GPU memory", "bytes", ("memory_used_bytes",)),
+    _Panel("memory of the worker", "bytes", ("resident_bytes",)),
+    _Panel("memory available", "bytes", ("available_bytes",)),
     _Panel("temperature", "°C", ("temperature_c",)),
 )
 _THROTTLES = ("thermal_throttles", "cgroup_throttled_s")
@@ -118,6 +125,8 @@ class TelemetryChart(Chart):
 
     def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
         """Draw a panel per kind of sensor over one axis of time."""
+        from matplotlib.ticker import MultipleLocator
+
         readings = data[data["kind"] == "reading"]
         shown = [panel for panel in _PANELS if (readings["panel"] == panel.title).any()]
         figure, axes = theme.axes(len(shown), height=1.45 * len(shown) + 0.6, sharex=True)
@@ -131,12 +140,22 @@ class TelemetryChart(Chart):
                     rows["at"], rows["low"], rows["high"], color=color, alpha=0.2, lw=0
                 )
                 each.plot(rows["at"], rows["value"], color=color, ls=dash, lw=1.2, label=str(name))
-            each.set_title(f"{panel.title}, {panel.unit}", pad=16)
             each.set_ylim(bottom=0 if panel.unit != "MHz" else None)
+            if panel.rate:  # what a child of the worker used before it was seen counts at once
+                each.set_ylim(top=1.5 * max(float(part["value"].max()), 0.1))
             if panel.unit == "bytes":
+                step = 2.0 ** math.ceil(math.log2(max(float(part["high"].max()) / 4, 1)))
+                each.yaxis.set_major_locator(MultipleLocator(step))
                 each.yaxis.set_major_formatter(lambda v, _: quantity(v, "bytes"))
-                each.set_title(panel.title, pad=16)
-            legend(each, theme, columns=4)
+            count = part["name"].nunique()
+            columns = 2 if theme.narrow else 4
+            if count > 1:
+                legend(each, theme, columns=4)
+            unit = "" if panel.unit in ("bytes", panel.title.split()[0]) else f", {panel.unit}"
+            # The legend stands between the title and the axes, in as many rows as it needs.
+            each.set_title(
+                f"{panel.title}{unit}", pad=4 + 12 * -(-count // columns) if count > 1 else 4
+            )
         axes[-1].set_xlabel("seconds since the first reading")
         theme.note(
             figure,
@@ -154,8 +173,11 @@ def _rows(table: pd.DataFrame, cases: Sequence[Seen]) -> Iterator[dict[str, Any]
         for (name, device), series in part.groupby(
             ["quantity", "device"], observed=True, sort=True
         ):
+            if name == "busy_s" and device:
+                continue  # the cores one by one add up to the machine, which is there
             for row in _slices(series, panel, start):
-                said = f"{_WORDS.get(str(name), str(name))} {device}".strip()
+                words = _WORDS.get(str(name))
+                said = words or f"{name} {device}".strip()
                 yield which | {"kind": "reading", "panel": panel.title, "name": said} | row
     for one in cases:
         for each in one.case.rounds:
@@ -176,7 +198,10 @@ def _slices(series: pd.DataFrame, panel: _Panel, start: int) -> Iterator[dict[st
     at = (ordered["time_ns"].to_numpy() - start) / 1e9
     values = ordered["value"].to_numpy(dtype=float)
     if panel.rate:
-        # A counter begins anew with each worker: what falls is not a rate.
+        # Counters of the kernel grow in steps of 10 ms: over a shorter while a step is no rate. One
+        # begins anew with each worker: what falls is no rate either.
+        apart = _apart(at, _STEP_S)
+        at, values = at[apart], values[apart]
         gaps, grown = np.diff(at), np.diff(values)
         kept = (gaps > 0) & (grown >= 0)
         at, values = at[1:][kept], grown[kept] / gaps[kept]
@@ -195,6 +220,15 @@ def _slices(series: pd.DataFrame, panel: _Panel, start: int) -> Iterator[dict[st
             "high": float(some.max()),
             "n": int(inside.sum()),
         }
+
+
+def _apart(at: NDArray[np.float64], least: float) -> list[int]:
+    """Return places of readings that lie at least so far apart, the first one among them."""
+    places = [0] if len(at) else []
+    for place, moment in enumerate(at):
+        if moment - at[places[-1]] >= least:
+            places.append(place)
+    return places
 
 
 def _spells(table: pd.DataFrame, start: int) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,7 @@ from harness.store.view import (
 )
 from harness.theme import DARK, LIGHT
 from reports.charts.tidy import letters, seen
+from reports.html.choices import choices
 from reports.html.questions import Absent, Question, questions
 from reports.html.tables import dumped
 from reports.html.why import why
@@ -139,7 +140,9 @@ def _run(run: Run, letter: str) -> dict[str, Any]:
         "what": run_words(record),
         "where": environment_words(record),
         "simulated": simulated_words(record),
-        "headline": headline(record),
+        "headline": headline(record, tokens=False),
+        "choices": choices(record),
+        "believe": _believe(record),
         "tokens": tokens_words(record),
         "no_energy": no_energy(record),
         "sound": all(case.status == "done" for case in record.cases),
@@ -152,6 +155,17 @@ def _run(run: Run, letter: str) -> dict[str, Any]:
         "environment": json.dumps(record.environment, indent=2, ensure_ascii=False),
         "command": shlex.join(record.command) or f"harness run {record.suite}",
     }
+
+
+def _believe(record: RunRecord) -> str:
+    """Say what the figures rest on: without that no figure is worth reading."""
+    counts = [f.reading.processes for c in record.cases for f in c.figures if f.reading.processes]
+    most = max(counts, default=0)
+    if not most:
+        return "no figure"
+    order = ", cases in random order" if len(record.cases) > 1 else ""
+    fresh = f"up to {most} fresh processes a figure{order}; intervals are 95 %, between processes"
+    return fresh if most > 1 else "one process a figure, so nothing is known of the spread between"
 
 
 def _marks(record: RunRecord) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
     pages/*.j2   words and their order
     extract      a run as JSON
+    verdicts     what the gate says of it beside the run before
+    workers      both, in as many processes as there are cores
     series       a case over its runs
     curves       a case's history as a picture
     feed         Atom, badges, sitemap
@@ -13,20 +15,19 @@ adding a run reads that run, the histories of its cases, and nothing else of the
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Site
 from harness.store.durable import write_durably
-from reports.site.extract import SCHEMA, dumped, extract
+from reports.site.extract import SCHEMA, dumped
 from reports.site.feed import atom, badges, sitemap
 from reports.site.pages import Pages, templates_digest
-from reports.site.series import changes, rows_of
+from reports.site.series import changes
+from reports.site.verdicts import Pair, pairs
+from reports.site.workers import Place, judged, read, workers
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["StaticSite"]
 
 _STATE = ".site.json"
-_ALONE = 12
-"""So many runs are read in this process; more are worth starting others."""
 
 
 class StaticSite(Site):
@@ -50,33 +49,51 @@ class StaticSite(Site):
         fresh = [name for name, stamp in sources.items() if state.runs.get(name) != stamp]
         summaries = {r["id"]: r for r in _json(folder / "data" / "runs.json", [])}
         gone = [name for name in {**state.runs, **summaries} if name not in sources]
-        touched = {s for name in (*fresh, *gone) for s in _cases_of(folder, name)}
-        for name in gone:
-            for file in (
-                folder / "data" / "runs" / f"{name}.json",
-                folder / "runs" / f"{name}.html",
-            ):
-                file.unlink(missing_ok=True)
-        read = _read_all([(str(store.root / "runs" / name), str(folder)) for name in fresh])
+        touched = {slug for name in (*fresh, *gone) for slug in _cases_of(folder, name)}
         for name in gone:
             summaries.pop(name, None)
-        histories: dict[str, list[dict[str, Any]]] = {}
-        about: dict[str, dict[str, Any]] = {}
-        for summary, cases in read:
-            summaries[summary["id"]] = summary
-            for case, row in cases:
-                histories.setdefault(case["slug"], []).append(row)
-                about[case["slug"]] = case
+            for file in (f"data/runs/{name}.json", f"runs/{name}.html"):
+                (folder / file).unlink(missing_ok=True)
+        place = Place(str(store.root), str(folder))
+        with workers(len(fresh)) as at_once:
+            for summary in at_once(read, [(place, name) for name in fresh[::-1]]):
+                summaries[summary["id"]] = summary
+            held = {pair.cand: pair for pair in pairs(list(summaries.values()))}
+            made_of = {name: pair.made_of for name, pair in held.items()}
+            stale = _stale(summaries, set(fresh), held, state.pairs)
+            rows: dict[str, list[dict[str, Any]]] = {}
+            about: dict[str, dict[str, Any]] = {}
+            for done in at_once(judged, [(place, name, held.get(name)) for name in stale]):
+                summaries[done.run]["against"] = done.against
+                for case, row in done.rows:
+                    rows.setdefault(case["slug"], []).append(row)
+                    about[case["slug"]] = case
         pages = Pages(folder, url)
-        stale = {*fresh, *gone}
-        for slug in sorted(touched | set(histories)):
-            _update_case(folder, pages, slug, stale, histories.get(slug, []), about.get(slug))
+        for slug in sorted(touched | set(rows)):
+            _update_case(folder, pages, slug, {*stale, *gone}, rows.get(slug, []), about.get(slug))
         runs = sorted(
             summaries.values(), key=lambda r: (r["created_at"] or "", r["id"]), reverse=True
         )
         _finish(folder, pages, runs, url)
-        _State(url, sources).write(folder)
+        _State(url, sources, made_of).write(folder)
         return len(fresh)
+
+
+def _stale(
+    summaries: Mapping[str, Any],
+    fresh: set[str],
+    held: Mapping[str, Pair],
+    before: Mapping[str, str],
+) -> list[str]:
+    """Return runs whose page must be written: read anew, or held against other runs than before."""
+    moved = set(fresh)
+    for name in summaries:
+        pair = held.get(name)
+        if pair is None:
+            moved |= {name} & before.keys()
+        elif pair.made_of != before.get(name) or fresh & {pair.base, *pair.earlier}:
+            moved.add(name)
+    return sorted(moved, key=lambda name: (summaries[name]["created_at"] or "", name))
 
 
 @dataclass
@@ -85,13 +102,17 @@ class _State:
 
     url: str | None
     runs: dict[str, list[int]] = field(default_factory=dict)
+    pairs: dict[str, str] = field(default_factory=dict)
+    """Run to a digest of the runs that it was held against."""
 
     @classmethod
     def read(cls, folder: Path, url: str | None) -> _State:
         """Return the state of a folder; empty where other code or another address made it."""
         said = _json(folder / _STATE, {})
-        same = said.get("made_by") == templates_digest() and said.get("url") == url
-        return cls(url, said["runs"]) if same and said.get("schema") == SCHEMA else cls(url)
+        ours = {"schema": SCHEMA, "made_by": templates_digest(), "url": url}
+        if any(said.get(name) != value for name, value in ours.items()):
+            return cls(url)
+        return cls(url, said["runs"], said["pairs"])
 
     def write(self, folder: Path) -> None:
         document = {
@@ -99,6 +120,7 @@ class _State:
             "made_by": templates_digest(),
             "url": self.url,
             "runs": self.runs,
+            "pairs": self.pairs,
         }
         write_durably(folder / _STATE, dumped(document).encode())
 
@@ -116,53 +138,6 @@ def _sources(store: Store) -> Iterator[tuple[str, list[int]]]:
 def _cases_of(folder: Path, name: str) -> Iterable[str]:
     document = _json(folder / "data" / "runs" / f"{name}.json", {})
     return {case["slug"] for case in document.get("cases", [])}
-
-
-Read = tuple[dict[str, Any], list[tuple[dict[str, Any], dict[str, Any]]]]
-"""A run's line in the index, and a (case, row) per primary figure."""
-
-
-def _read_all(tasks: Sequence[tuple[str, str]]) -> list[Read]:
-    if len(tasks) <= _ALONE:
-        return [_read(task) for task in tasks]
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return list(pool.map(_read, tasks, chunksize=8))
-
-
-_pages: dict[str, Pages] = {}
-
-
-def _read(task: tuple[str, str]) -> Read:
-    """Read one run, write its data and its page."""
-    source, target = task
-    folder = Path(target)
-    pages = _pages.setdefault(target, Pages(folder, None))
-    run = extract(source)
-    pages.write(f"data/runs/{run['id']}.json", dumped(run))
-    pages.run(run)
-    keep = (
-        "id",
-        "broken",
-        "suite",
-        "created_at",
-        "status",
-        "what",
-        "answers",
-        "tokens",
-        "machine",
-        "revision",
-        "marks",
-    )
-    summary = {name: run.get(name) for name in keep}
-    summary["cases"] = len(run["cases"])
-    summary["backends"] = sorted({case["backend"] for case in run["cases"]})
-    return summary, [(_about(case), row) for case, row in rows_of(run)]
-
-
-def _about(case: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: case[name] for name in ("id", "slug", "model", "backend", "scenario")}
 
 
 def _update_case(
@@ -195,14 +170,14 @@ def _finish(folder: Path, pages: Pages, runs: Sequence[Mapping[str, Any]], url: 
     files = sorted((folder / "data" / "cases").glob("*.json"))
     cases = [json.loads(file.read_bytes()) for file in files]
     moved = [change for case in cases for change in changes(case["id"], case["slug"], case["rows"])]
-    moved.sort(key=lambda c: (c.after["created_at"], c.slug, c.metric, c.point), reverse=True)
+    moved.sort(key=lambda c: (c.row["created_at"], c.slug, c.metric, c.point), reverse=True)
     pages.write("data/runs.json", dumped(list(runs)))
     pages.index(runs, cases, moved)
     pages.backends(runs, cases)
     pages.machines(runs)
     pages.compare(runs)
     pages.write("feed.xml", atom(runs, moved, url))
-    for name, text in badges(cases, moved):
+    for name, text in badges(runs, cases):
         pages.write(f"badges/{name}.svg", text)
     if url:
         pages.write("sitemap.xml", sitemap(folder, url))
@@ -218,15 +193,11 @@ def _parquet(cases: Sequence[Mapping[str, Any]]) -> bytes:
 
     names = (
         "run", "created_at", "revision", "machine", "status", "metric", "point", "statistic",
-        "unit", "better", "value", "low", "high", "n", "processes",
+        "unit", "better", "value", "low", "high", "n", "processes", "verdict", "ratio", "ratio_low",
+        "ratio_high",
     )  # fmt: skip
-    numbers = {
-        "value": pa.float64(),
-        "low": pa.float64(),
-        "high": pa.float64(),
-        "n": pa.int64(),
-        "processes": pa.int64(),
-    }
+    floats = ("value", "low", "high", "ratio", "ratio_low", "ratio_high")
+    numbers = dict.fromkeys(floats, pa.float64()) | dict.fromkeys(("n", "processes"), pa.int64())
     head = {
         name: pa.array([c[name] for c in cases for _ in c["rows"]], pa.string())
         for name in ("id", "model", "backend", "scenario")

@@ -31,7 +31,7 @@ from harness.store.view import (
 
 __all__ = ["SCHEMA", "document", "dumped", "extract", "slug"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the site's JSON; raised when a field changes its meaning."""
 
 
@@ -72,6 +72,8 @@ def document(record: RunRecord, name: str) -> dict[str, Any]:
         "machine": printable(_machine(record)),
         "where": printable(machine),
         "revision": _revision(record.environment),
+        "code": _code(record.environment),
+        "duet": record.duet is not None,
         "margin": _margin(record),
         "marks": list(dict.fromkeys(m for c in record.cases for m in marks_of(c, record))),
         "cases": [_case(case, record, printable(names[case.id], 80)) for case in record.cases],
@@ -130,6 +132,15 @@ def _revision(environment: Mapping[str, Any]) -> str | None:
     git = environment.get("git")
     found = git.get("revision") if isinstance(git, Mapping) else None
     return printable(found[:12]) if isinstance(found, str) else None
+
+
+def _code(environment: Mapping[str, Any]) -> str | None:
+    """Name the code that was run; None where it is not known, or had uncommitted changes."""
+    git = environment.get("git")
+    if not isinstance(git, Mapping) or git.get("dirty") is not False:
+        return None
+    found = git.get("revision")
+    return printable(found) if isinstance(found, str) else None
 
 
 def _margin(record: RunRecord) -> float:

@@ -13,16 +13,23 @@ from reports.site.series import Change
 __all__ = ["atom", "badges", "change_words", "sitemap"]
 
 _ENTRIES = 100
-_GOOD, _BAD, _PLAIN = "#1a6e3a", "#b3261e", "#0b63c5"
+_GOOD, _BAD, _PLAIN, _GREY = "#1a6e3a", "#b3261e", "#0b63c5", "#5b6570"
+_COLORS = {"pass": _GOOD, "improvement": _GOOD, "regression": _BAD, "no-figure": _BAD}
+_GRAVEST = ("regression", "no-figure", "incomparable", "inconclusive", "improvement", "pass")
+"""As `harness gate` orders its verdicts."""
 
 
 def change_words(change: Change) -> str:
-    """Return `itl_ms rose by 7.2 % (27.4 ms → 29.4 ms)`."""
-    value = change.ratio.value or 1.0
-    before, after = (quantity(row["value"], change.unit) for row in (change.before, change.after))
-    way = "rose" if value > 1 else "fell"
+    """Return `itl_ms rose by 7.2 % (27.4 ms → 29.4 ms)`, or the gate's reason without a ratio."""
+    row = change.row
     what = f"{change.metric} {change.point}".strip()
-    return f"{what} {way} by {100 * abs(value - 1):.1f} % ({before} → {after})"
+    if row.get("ratio") is None or row.get("base") is None or row.get("value") is None:
+        return ": ".join(filter(None, [what, row["reason"]]))
+    way = "rose" if row["ratio"] > 1 else "fell"
+    before, after = (quantity(row[name], row["unit"]) for name in ("base", "value"))
+    if not 0.1 < row["ratio"] < 10:
+        return f"{what} {way} to {row['ratio']:,.3g}× ({before} → {after})"
+    return f"{what} {way} by {100 * abs(row['ratio'] - 1):.1f} % ({before} → {after})"
 
 
 def atom(runs: Sequence[Mapping[str, Any]], moved: Sequence[Change], url: str | None) -> str:
@@ -49,27 +56,33 @@ def atom(runs: Sequence[Mapping[str, Any]], moved: Sequence[Change], url: str | 
 
 
 def _entry(change: Change, base: str) -> str:
-    link = f"{base}cases/{change.slug}.html"
+    row, link = change.row, f"{base}cases/{change.slug}.html"
     what = f"{change.metric}:{change.point}".replace(" ", "-")
-    name = f"urn:inference-harness:{change.after['run']}:{change.slug}:{what}"
-    revisions = [row["revision"] or "unknown revision" for row in (change.before, change.after)]
+    name = f"urn:inference-harness:{row['run']}:{change.slug}:{what}"
+    revisions = [side["revision"] or "unknown revision" for side in (row["against"], row)]
+    said = f"between {revisions[0]} and {revisions[1]}: {row['reason']}"
     return "\n".join(
         [
             "<entry>",
             f"<title>{escape(f'{change.case}: {change_words(change)}')}</title>",
             f"<id>{escape(name)}</id>",
-            f"<updated>{escape(change.after['created_at'])}</updated>",
+            f"<updated>{escape(row['created_at'])}</updated>",
             f"<link href={quoteattr(link)}/>",
-            f"<summary>{escape(f'between {revisions[0]} and {revisions[1]}')}</summary>",
+            f"<summary>{escape(said)}</summary>",
             "</entry>",
         ]
     )
 
 
 def badges(
-    cases: Sequence[Mapping[str, Any]], moved: Sequence[Change]
+    runs: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield (name, SVG): each case's latest primary figure, and whether anything got worse."""
+    """Yield (name, SVG): each case's latest primary figure, and what the gate said last.
+
+    Args:
+        runs: Lines of the index, newest first.
+        cases: Documents of all cases.
+    """
     for case in cases:
         row = next((r for r in reversed(case["rows"]) if r.get("value") is not None), None)
         if row is not None:
@@ -77,13 +90,14 @@ def badges(
             yield case["slug"], _badge(words, row["shown"], _PLAIN)
         elif case["rows"]:
             yield case["slug"], _badge(case["id"], case["rows"][-1]["status"], _BAD)
-    latest: dict[tuple[str, str, str], Change] = {}
-    for change in moved:  # newest first
-        latest.setdefault((change.slug, change.metric, change.point), change)
-    last = {case["slug"]: case["rows"][-1]["run"] for case in cases if case["rows"]}
-    worse = [c for c in latest.values() if c.worse and c.after["run"] == last[c.slug]]
-    said = f"{len(worse)} regression{'' if len(worse) == 1 else 's'}" if worse else "no regression"
-    yield "gate", _badge("inference", said, _BAD if worse else _GOOD)
+    newest: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        if run.get("against"):
+            newest.setdefault(run["suite"], run["against"])
+    said = min((a["verdict"] for a in newest.values()), key=_GRAVEST.index, default="not compared")
+    count = sum(against["counts"].get(said, 0) for against in newest.values())
+    words = f"{count} {said}{'' if count == 1 else 's'}" if said == "regression" else said
+    yield "gate", _badge("gate", words, _COLORS.get(said, _GREY))
 
 
 def _badge(left: str, right: str, color: str) -> str:

@@ -82,7 +82,7 @@ class Pages:
         """Write the page of a case: its history, and what changed when."""
         words: dict[tuple[str, str], dict[str, str]] = {}
         for change in moved:
-            words.setdefault((change.metric, change.point), {})[change.after["run"]] = change_words(
+            words.setdefault((change.metric, change.point), {})[change.row["run"]] = change_words(
                 change
             )
         self._page(
@@ -151,6 +151,9 @@ class Pages:
         )  # fmt: skip
         environment.filters["words"] = change_words
         environment.filters["span"] = _span
+        environment.filters["counted"] = lambda counts: ", ".join(
+            f"{n} {verdict}" for verdict, n in counts.items()
+        )
         environment.filters["when"] = lambda text: (text or "")[:16].replace("T", " ")
         return environment
 

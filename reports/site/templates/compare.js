@@ -1,9 +1,9 @@
 "use strict";
-// Two runs side by side, from the JSON beside this page: the rule of `harness report --compare`.
+// Two runs side by side, from the JSON beside this page. It divides; it judges nothing.
 (() => {
-  const [a, b] = ["a", "b"].map((name) => document.getElementById(name));
-  const said = document.getElementById("said");
-  const table = document.getElementById("result");
+  const at = (id) => document.getElementById(id);
+  const [a, b] = [at("a"), at("b")];
+  const [said, gate, command, table] = ["said", "gate", "command", "result"].map(at);
   const asked = new URLSearchParams(location.search);
   const has = (select, id) => [...select.options].some((option) => option.value === id);
   if (a.options.length > 1) a.selectedIndex = 1;
@@ -21,52 +21,50 @@
     const up = Math.hypot(Math.log(top.high / top.value), Math.log(bottom.value / bottom.low));
     return { value: Math.exp(value), low: Math.exp(value - down), high: Math.exp(value + up) };
   };
-  const judge = (times, figure, margin) => {
-    if (!times) return "inconclusive";
-    const changed = (times.value > 1) === (figure.better === "lower") ? "regression" : "improvement";
-    const beyond = Math.abs(times.value - 1) > margin;
-    if (figure.statistic === "once") return beyond ? changed : "pass";
-    if (times.low === undefined) return "inconclusive";
-    if (beyond && (times.low > 1 || times.high < 1)) return changed;
-    return times.low >= 1 - margin && times.high <= 1 + margin ? "pass" : "inconclusive";
-  };
-  const row = (cells, verdict) => {
+  const row = (cells) => {
     const line = document.createElement("tr");
-    for (const [text, left] of cells) {
+    for (const [text, kind] of cells) {
       const cell = document.createElement("td");
       cell.textContent = text;
-      if (left) cell.className = "text";
+      if (kind) cell.className = kind;
       line.append(cell);
     }
-    line.lastElementChild.classList.add(verdict === "regression" ? "bad" : verdict);
     return line;
   };
   const show = (base, candidate) => {
     const lines = [];
-    const counts = {};
+    const judged = candidate.against && candidate.against.run === base.id ? candidate.against : null;
     for (const now of candidate.cases) {
       const before = base.cases.find((one) => one.id === now.id);
       if (!before) continue;
       for (const figure of now.figures.filter((one) => one.primary)) {
-        const old = before.figures.find((one) => one.metric === figure.metric && one.point === figure.point);
+        const same = (one) => one.metric === figure.metric && one.point === figure.point;
+        const old = before.figures.find(same);
         if (!old) continue;
-        const times = ratio(figure, old);
-        const same = before.kind === now.kind && base.machine === candidate.machine;
-        const verdict = same ? judge(times, figure, candidate.margin) : "incomparable";
-        counts[verdict] = (counts[verdict] || 0) + 1;
-        const ends = times && times.low !== undefined ? ` [${times.low.toFixed(3)}, ${times.high.toFixed(3)}]` : "";
+        const comparable = before.kind === now.kind;
+        const times = comparable ? ratio(figure, old) : null;
+        const ends = times && times.low !== undefined ? `${times.low.toFixed(3)} to ${times.high.toFixed(3)}` : "";
+        const its = judged && judged.rows.find((one) => one.slug === now.slug && same(one));
         lines.push(row([
-          [[now.label, now.scenario, ...now.marks].join(" "), true], [`${figure.metric} ${figure.point}`, true],
-          [old.shown, false], [figure.shown, false],
-          [times ? times.value.toFixed(3) + ends : "–", true], [verdict, true],
-        ], verdict));
+          [[now.label, now.scenario, ...now.marks].join(" "), "text"], [`${figure.metric} ${figure.point}`, "text"],
+          [old.shown, ""], [figure.shown, ""], [times ? times.value.toFixed(3) : "–", ""],
+          [comparable ? ends : "other weights or another scenario", "text"],
+          [its ? its.verdict : "", its ? `text verdict-${its.verdict}` : "text"],
+        ]));
       }
     }
     table.tBodies[0].replaceChildren(...lines);
     table.hidden = !lines.length;
-    const words = Object.entries(counts).map(([verdict, n]) => `${n} ${verdict}`).join(", ");
-    const where = base.machine === candidate.machine ? "" : "; the machines differ, so nothing is comparable";
-    said.textContent = lines.length ? words + where : "These runs share no case with figures.";
+    const apart = base.machine === candidate.machine ? "" : ` The machines differ: ${base.machine}, and ${candidate.machine}.`;
+    said.textContent = lines.length
+      ? `${lines.length} figure${lines.length === 1 ? "" : "s"} that both runs have.${apart}`
+      : "These runs share no case with figures.";
+    const counts = judged ? Object.entries(judged.counts).map(([verdict, n]) => `${n} ${verdict}`).join(", ") : "";
+    gate.textContent = judged ? `The gate said ${judged.verdict} when this site was built: ${counts || judged.method}.` : "";
+    gate.className = judged ? `verdict-${judged.verdict}` : "";
+    gate.hidden = !judged;
+    command.lastElementChild.textContent = `harness compare ${base.id} ${candidate.id}`;
+    command.hidden = base.id === candidate.id;
   };
   const look = async () => {
     if (!a.value || !b.value) { said.textContent = "There is no run yet."; return; }
@@ -75,7 +73,7 @@
       show(base, candidate);
       history.replaceState(null, "", `?a=${encodeURIComponent(a.value)}&b=${encodeURIComponent(b.value)}`);
     } catch (error) {
-      table.hidden = true;
+      for (const part of [table, gate, command]) part.hidden = true;
       said.textContent = location.protocol === "file:"
         ? "A browser reads no data from a folder: serve it, e.g. python -m http.server." : String(error);
     }

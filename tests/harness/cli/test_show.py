@@ -53,8 +53,8 @@ smollm2-135m/eager[dtype=bfloat16]/memory
 
 – is not known from these samples; harness show -a says why
 latency itl_ms, lower is better
-eager bfloat16               15.4 ms  ●┤                             ± 1.2 %
-eager float32                27.4 ms                            ●┤   ± 1.2 %
+eager bfloat16                 15.4 ms  ●┤                           ± 1.2 %
+eager float32                  27.4 ms                         ●┤    ± 1.2 %
 eager bfloat16: itl_ms 15.4 ms ± 1.2 %, 1.78× [1.75, 1.81] faster than eager
 float32 (27.4 ms)
 eager float32: decode_tokens_per_s (batch=1) 37.1 tok/s ± 1.2 %

@@ -162,3 +162,27 @@ def test_a_run_of_no_or_one_case_has_an_answer(count: int) -> None:
     record.cases = record.cases[:count]
 
     assert len(answers(record)) == 1
+
+
+def test_an_option_of_one_backend_is_no_name_where_its_cases_agree_in_it() -> None:
+    record = example_record()
+    record.cases = [c for c in record.cases if c.scenario == "latency"][:1]
+    other = record.cases[0].model_copy(deep=True, update={"id": "other", "backend": "onnx"})
+    other.backend_options = {"dtype": "float32", "threads": 2, "device": "cpu", "graph": "contrib"}
+    record.cases.append(other)
+
+    assert list(labels(record).values()) == ["eager", "onnx"]
+
+
+def test_precision_is_named_where_two_backends_differ_in_it() -> None:
+    record = example_record()
+    record.cases = [c for c in record.cases if c.scenario == "latency"]
+    record.cases[1].backend = "onnx"
+
+    assert list(labels(record).values()) == ["eager float32", "onnx bfloat16"]
+
+
+def test_an_interval_that_says_nothing_is_not_read_out() -> None:
+    (answer,) = answers(with_values((20.0, 1e-9, 1e9), (10.0, 9.5, 10.5)))
+
+    assert "cannot be told apart (2.00×, interval too wide to read)" in answer

@@ -12,7 +12,7 @@ from harness.store import Run, Store
 from harness.testing.runs import example_record
 from reports.html.report import HtmlReport
 
-SAMPLE = Path(__file__).parents[3] / "docs" / "sample" / "run"
+SAMPLE = Path(__file__).parents[1] / "sample_run"
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e$x"
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",

@@ -7,7 +7,7 @@ from harness.reading import Reading
 from harness.store import Run
 from harness.store.record import EnergyRecord
 
-SAMPLE = Path(__file__).parents[3] / "docs" / "sample" / "run"
+SAMPLE = Path(__file__).parents[1] / "sample_run"
 
 
 @pytest.fixture(scope="session")

@@ -157,3 +157,25 @@ def test_sequence_counts_the_gaps_that_were_disturbed() -> None:
 
     assert "1 of 100 gaps were disturbed" in title
     assert any(x == [4.0] and y == [40.0] for x, y in lines(figure))
+
+
+@pytest.mark.parametrize("name", ["batch", "cost", "pareto"])
+def test_an_interval_of_enormous_width_leaves_the_values_in_sight(name: str, sample: Run) -> None:
+    data = chart(name).data([sample])
+    data.loc[data.index[0], ["low", "high"]] = [1e-12, 1e12]
+
+    (axes, *_) = chart(name).figure(data).axes
+
+    assert axes.get_ylim()[1] < 5 * data["value"].max()
+
+
+def test_a_check_without_logits_counts_for_tokens_and_not_for_their_error(sample: Run) -> None:
+    rows = chart("correctness").data([sample]).to_dict("records")
+
+    cases = [c for c in sample.record.cases if c.backend_options["dtype"] == "bfloat16"]
+    checks = [r.check for c in cases for r in c.rounds if r.check]
+    audits = [r.audit for c in cases for r in c.rounds if r.audit]
+    row = next(r for r in rows if "bfloat16" in r["label"] and r["quantity"] == "max_logit_error")
+    assert row["low"] == min(check.max_logit_error for check in checks) > 0
+    assert row["n"] == len(checks)
+    assert row["positions"] == sum(check.positions for check in [*checks, *audits])

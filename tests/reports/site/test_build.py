@@ -4,18 +4,24 @@ import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from harness.gate.judge import judge
+from harness.gate.rules import Rules
+from harness.gate.sources import earlier_runs, two_sides
 from harness.store import Store
 from harness.testing.runs import example_record
-from reports.site import build
+from reports.site import workers
 from reports.site.build import StaticSite
 
 Add = Callable[..., object]
 
+OLD, NEW = "a" * 40, "b" * 40
+LATENCY = "smollm2-135m/eager[dtype=float32]/latency"
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x1b[31m&amp;"
 
 
@@ -77,7 +83,7 @@ def test_many_runs_are_read_by_several_processes_into_the_same_bytes(
     add(2, factor=1.1)
     StaticSite().build(store, tmp_path / "alone")
 
-    monkeypatch.setattr(build, "_ALONE", 0)
+    monkeypatch.setattr(workers, "_ALONE", 0)
     StaticSite().build(store, tmp_path / "together")
 
     assert contents(tmp_path / "alone") == contents(tmp_path / "together")
@@ -107,43 +113,105 @@ def test_a_run_that_is_gone_leaves_nothing_behind(store: Store, add: Add, tmp_pa
     assert contents(site) == contents(other)
 
 
-def test_a_change_beyond_the_margin_is_on_the_first_page_in_the_feed_and_on_the_badge(
+def test_a_regression_of_the_gate_is_on_the_first_page_in_the_feed_and_on_the_badge(
     store: Store, add: Add, tmp_path: Path
 ) -> None:
-    add(1)
-    add(2, factor=1.2)
+    for day in range(1, 9):
+        add(day, revision=OLD)
+    add(9, factor=1.2, revision=NEW)
     site = tmp_path / "site"
     StaticSite().build(store, site, url="https://example.org/perf/")
 
-    assert "itl_ms rose by 20.0 %" in (site / "index.html").read_text()
+    assert "itl_ms rose by 20." in (site / "index.html").read_text()
     feed = ET.fromstring((site / "feed.xml").read_text())
     entries = feed.findall("{http://www.w3.org/2005/Atom}entry")
     titles = [entry.findtext("{http://www.w3.org/2005/Atom}title") or "" for entry in entries]
     assert any("itl_ms rose by 20.0 % (27.4 ms → 32.9 ms)" in title for title in titles)
     assert not any("decode_tokens_per_s" in title for title in titles)  # more of it is better
     badge = ET.fromstring((site / "badges" / "gate.svg").read_text())
-    assert "regression" in (badge.get("aria-label") or "")
+    assert "regressions" in (badge.get("aria-label") or "")
     assert "https://example.org/perf/index.html" in (site / "sitemap.xml").read_text()
 
 
-def test_what_lies_within_the_intervals_is_no_change(
+def test_each_run_says_of_the_one_before_what_harness_compare_says(
+    store: Store, add: Add, tmp_path: Path
+) -> None:
+    for day, revision in enumerate((OLD, OLD, OLD, NEW, NEW), 1):
+        add(day, factor=1 + 0.07 * (day > 3) + 0.001 * day, revision=revision)
+    site = tmp_path / "site"
+    StaticSite().build(store, site)
+
+    runs = sorted(store.ids())
+    for before, name in pairwise(runs):
+        said = json.loads((site / "data" / "runs" / f"{name}.json").read_text())["against"]
+        one, other = two_sides(store, [before], [name])
+        known = [e for e in earlier_runs(store, one, other) if e.record.id < before]
+        judgement = judge(one, other, Rules.of_suite(other.record.suite_resolved), history=known)
+        expected = {
+            (row.case, row.metric, row.point): (row.verdict, row.reason, row.ratio)
+            for row in judgement.rows
+            if row.primary
+        }
+        assert said["run"] == before
+        assert said["verdict"] == judgement.verdict
+        assert {
+            (row["case"], row["metric"], row["point"]): (
+                row["verdict"],
+                row["reason"],
+                pytest.approx(row["ratio"], rel=1e-9),
+            )
+            for row in said["rows"]
+        } == expected
+
+
+def test_what_the_gate_does_not_call_a_change_is_in_no_feed(
+    store: Store, add: Add, tmp_path: Path
+) -> None:
+    timed = example_record()
+    timed.cases = [case for case in timed.cases if case.scenario != "memory"]
+    add(1, record=timed)
+    add(2, record=timed, factor=1.1)  # one run says too little of how far runs lie apart
+    StaticSite().build(store, tmp_path / "site")
+
+    assert "<entry>" not in (tmp_path / "site" / "feed.xml").read_text()
+    badge = ET.fromstring((tmp_path / "site" / "badges" / "gate.svg").read_text())
+    assert badge.get("aria-label") == "gate: inconclusive"
+
+
+def test_tokens_that_are_wrong_are_a_regression_without_a_ratio(
     store: Store, add: Add, tmp_path: Path
 ) -> None:
     add(1)
-    add(2, factor=1.005)
+    add(2, record=example_record(statuses={LATENCY: "incorrect"}))
     StaticSite().build(store, tmp_path / "site")
 
     feed = (tmp_path / "site" / "feed.xml").read_text()
-    assert "<entry>" not in feed
+    assert feed.count("<entry>") == 1
+    assert LATENCY in feed
+
+
+def test_a_run_put_between_two_others_is_what_the_later_one_is_held_against(
+    store: Store, add: Add, tmp_path: Path
+) -> None:
+    add(1)
+    add(3)
+    site = tmp_path / "site"
+    StaticSite().build(store, site)
+    add(2)
+    StaticSite().build(store, site)
+
+    page = (site / "runs" / "20261103-041502-default-3f2a.html").read_text()
+    assert "harness compare 20261102-041502-default-3f2a" in page
 
 
 def test_runs_of_other_machines_are_not_compared(store: Store, add: Add, tmp_path: Path) -> None:
     add(1)
     other = example_record()
     other.environment = {**other.environment, "cpu": {"model": "another"}}
-    add(2, factor=1.5, record=other)
+    add(2, factor=5.0, record=other)
     StaticSite().build(store, tmp_path / "site")
 
+    assert "not compared" in (tmp_path / "site" / "badges" / "gate.svg").read_text()
     assert "<entry>" not in (tmp_path / "site" / "feed.xml").read_text()
     assert len(list((tmp_path / "site" / "machines").iterdir())) == 2
 
