@@ -1,4 +1,4 @@
-"""What stands beside a case's figures: energy, memory by phase, what disturbed it.
+"""What stands beside a case's figures: when it was ready, energy, memory, what disturbed it.
 
 Rows of words, for the terminal, the page and the Markdown alike. What a machine cannot say is said
 once for the run, not at every case.
@@ -6,12 +6,13 @@ once for the run, not at every case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.reading import Reading
 from harness.shown import quantity, spread
-from harness.store.record import CaseRecord, EnergyRecord, RunRecord
+from harness.store.record import CaseRecord, EnergyRecord, RoundRecord, RunRecord
 from harness.store.view import machine_words
 
 __all__ = ["Beside", "beside", "no_energy"]
@@ -40,7 +41,7 @@ class Beside:
 
 def beside(case: CaseRecord) -> list[Beside]:
     """Return what stands beside a case's figures; nothing where nothing is known."""
-    return [*_energy(case), *_memory(case), *_disturbed(case)]
+    return [*_ready(case), *_energy(case), *_memory(case), *_disturbed(case)]
 
 
 def no_energy(record: RunRecord) -> str | None:
@@ -55,6 +56,25 @@ def no_energy(record: RunRecord) -> str | None:
     if process.problem:
         reasons = [process.problem]
     return f"no energy: {'; '.join(reasons) or 'no sampler here reads energy or power'}"
+
+
+def _ready(case: CaseRecord) -> Iterator[Beside]:
+    """How long loading and preparing took: the first round may find no cache of what it makes."""
+    took = {r.round: _seconds(r, ("load", "prepare")) for r in case.rounds if r.status == "done"}
+    if not took:
+        return
+    first, *later = (took[number] for number in sorted(took))
+    note = f"loading and preparing; in the first round {_s(first)}" if later else ""
+    value = _s(statistics.median(later or [first]))
+    yield Beside("ready after import", value, note=note)
+
+
+def _seconds(record: RoundRecord, phases: Sequence[str]) -> float:
+    return sum((p.end_ns - p.start_ns) / 1e9 for p in record.phases if p.name in phases)
+
+
+def _s(seconds: float) -> str:
+    return quantity(seconds, "s")
 
 
 def _energy(case: CaseRecord) -> Iterator[Beside]:

@@ -101,8 +101,8 @@ def test_disturbed_iterations_are_counted_and_those_left_out_are_said() -> None:
     assert (row.value, row.note) == ("3 of 18", "2 left out of the figures")
 
 
-def test_a_case_that_nobody_watched_has_nothing_beside_it() -> None:
-    assert beside(example_record().cases[0]) == []
+def test_a_case_that_nobody_watched_has_only_the_time_until_it_was_ready_beside_it() -> None:
+    assert [row.name for row in beside(example_record().cases[0])] == ["ready after import"]
 
 
 def test_why_there_is_no_energy_is_said_once_for_the_run() -> None:
@@ -122,3 +122,18 @@ def test_why_there_is_no_energy_is_said_once_for_the_run() -> None:
 
     record.cases[0].energy = [_energy("measure", Reading(value=1.0))]
     assert no_energy(record) is None
+
+
+def test_ready_is_what_later_rounds_took_and_the_first_one_stands_beside_it() -> None:
+    case = example_record().cases[0]
+    first = case.rounds[0]
+    for number, seconds in ((0, 9.0), (1, 2.0), (2, 3.0)):
+        load = PhaseRecord(name="load", start_ns=0, end_ns=int(5e8))
+        prepare = PhaseRecord(name="prepare", start_ns=int(6e8), end_ns=int(6e8 + seconds * 1e9))
+        update = {"round": number, "phases": [load, prepare], "status": "done"}
+        case.rounds = [*case.rounds[:number], first.model_copy(update=update)]
+
+    row = _rows(case)["ready after import"]
+
+    assert row.value == "3 s"
+    assert row.note == "loading and preparing; in the first round 9.50 s"
