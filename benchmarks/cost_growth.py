@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ def grow(given: argparse.Namespace, dtype: str) -> list[dict[str, Any]]:
     config = open_model(given.model).config
     shapes = [(1, context) for context in CONTEXTS]
     shapes += [(batch, 128) for batch in BATCHES[1:]]
-    points = []
-    for candidate, (batch, prompt) in itertools.product(every, shapes):
+    points: list[dict[str, Any]] = []
+    for number, (candidate, (batch, prompt)) in enumerate(itertools.product(every, shapes)):
+        what = f"{dtype}, {candidate.name}, batch {batch}, context {prompt}"
+        print(f"{number + 1} of {len(every) * len(shapes)}: {what}", file=sys.stderr, flush=True)
         context = prompt + STEPS
         worker = Worker(given, candidate, dtype=dtype, batch=batch, context=context)
         answers = [worker.ask(prompt=prompt, new=STEPS) for _ in range(4)][1:]

@@ -23,6 +23,8 @@ _SHOWN = {
     "decode": "decode, per token",
 }
 """Phases whose energy is shown, and the name of their row."""
+_WORTH_A_ROW_S = 1.0
+"""Nobody waits for less to be ready."""
 _MEMORY = ("import", "load", "prepare", "warm-up", "measure")
 
 
@@ -64,6 +66,8 @@ def _ready(case: CaseRecord) -> Iterator[Beside]:
     if not took:
         return
     first, *later = (took[number] for number in sorted(took))
+    if max(took.values()) < _WORTH_A_ROW_S:
+        return
     note = f"loading and preparing; in the first round {_s(first)}" if later else ""
     value = _s(statistics.median(later or [first]))
     yield Beside("ready after import", value, note=note)

@@ -101,8 +101,8 @@ def test_disturbed_iterations_are_counted_and_those_left_out_are_said() -> None:
     assert (row.value, row.note) == ("3 of 18", "2 left out of the figures")
 
 
-def test_a_case_that_nobody_watched_has_only_the_time_until_it_was_ready_beside_it() -> None:
-    assert [row.name for row in beside(example_record().cases[0])] == ["ready after import"]
+def test_a_case_that_nobody_watched_and_waited_for_has_nothing_beside_it() -> None:
+    assert beside(example_record().cases[0]) == []
 
 
 def test_why_there_is_no_energy_is_said_once_for_the_run() -> None:
