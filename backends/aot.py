@@ -36,6 +36,8 @@ __all__ = ["AotBackend", "AotOptions", "AotSession"]
 
 _CHANGING = ("tokens", "positions", "logits", "rotations", "first_slots")
 """The state's tensors that the decoder's functions use beside the cache, by name."""
+_FEWEST_POSITIONS = 3
+"""A number of positions that varies has two values at least, and the least that may vary is 2."""
 _Package = Callable[["list[Tensor]", "list[Tensor]", "list[Tensor]"], Any]
 """From what varies in size, the tensors of `_CHANGING`, and the cache layer by layer."""
 
@@ -107,7 +109,8 @@ class AotSession(DecoderSession):
         """
         self._caches = ()
         self._step = self._read = None
-        super().prepare(batch, context)
+        super().prepare(batch, max(context, _FEWEST_POSITIONS))
+        self._context = context
         state = self.prepared()
         self._caches = state.cache.unbind()
         if not self._options.compiled:
@@ -153,7 +156,8 @@ class AotSession(DecoderSession):
     def _exported(self, which: str) -> torch.export.ExportedProgram:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, about its own code
-            return _export(which, self.loaded(), self.prepared(), self._caches, self._context)
+            positions = self.prepared().context - self.spare_positions
+            return _export(which, self.loaded(), self.prepared(), self._caches, positions)
 
     def _package(self, which: str, built: dict[str, float]) -> _Package:
         """Load one package with this session's weights."""

@@ -73,6 +73,13 @@ class LlamaCppBackend(Backend):
                 f"llamacpp: {model.name} has biases (its qwen2) and Llama 3's scaled rotation "
                 "(its llama); llama.cpp has no architecture with both"
             )
+        if model.config.qkv_bias and model.config.heads * model.config.head_dim != (
+            model.config.hidden_size
+        ):
+            raise UnavailableError(
+                f"llamacpp: {model.name} has biases and heads that are not as wide together as its "
+                "hidden size; llama.cpp's qwen2 takes no other"
+            )
         import llama_cpp
 
         from harness.model.gguf_writer import write_gguf
@@ -85,7 +92,8 @@ class LlamaCppBackend(Backend):
         settings.n_gpu_layers = 0
         loaded = llama_cpp.llama_model_load_from_file(str(path).encode(), settings)
         if not loaded:
-            raise UnavailableError(f"llamacpp: cannot load {path}: {said[-1] if said else ''}")
+            why = next((line for line in said if "error" in line), said[-1] if said else "")
+            raise UnavailableError(f"llamacpp: cannot load {path}: {why}")
         facts = {
             "llama_cpp_python": metadata.version("llama-cpp-python"),
             "system": llama_cpp.llama_print_system_info().decode().strip(),

@@ -51,8 +51,9 @@ class Errors:
 class Tolerance:
     """What a session's errors may be: a multiple of what eager's own are in that precision.
 
-    The multiples leave room for another order of sums: packed and plain products alone differ by
-    1.4 in the mean. A wrong layer, row, sign or cache moves the mean tenfold and more.
+    The multiple leaves room for another order of sums: packed and plain products alone differ by
+    1.4 in the mean. The divergence grows with the square of the error, and so does its multiple. A
+    wrong layer, row, sign or cache moves the mean tenfold and more.
     """
 
     limit: Errors
@@ -66,7 +67,9 @@ class Tolerance:
         for expected, twin in zip(reference.logits, reference.twin, strict=True):
             for row, other in zip(expected, twin, strict=True):
                 own = own.worst(Errors.between(other, row))
-        limit = Errors(3 * own.max_logit_error, 3 * own.mean_logit_error, 5 * own.max_kl)
+        limit = Errors(
+            _ROOM * own.max_logit_error, _ROOM * own.mean_logit_error, _ROOM**2 * own.max_kl
+        )
         return cls(limit, tie=2 * own.max_logit_error)
 
     def as_dict(self) -> dict[str, float]:
@@ -74,6 +77,7 @@ class Tolerance:
         return {**asdict(self.limit), "tie": self.tie}
 
 
+_ROOM = 3
 _FLOOR = Errors(3e-5, 5e-6, 1e-9)
 """Float32 sums in another order differ by about this, even where a model's own happen to agree."""
 

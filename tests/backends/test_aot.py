@@ -73,3 +73,19 @@ def test_one_package_serves_every_model_of_its_shapes(built: AotSession) -> None
     assert other.facts()["built_s"] == {}
     assert greedy(other, 8) == greedy(prepared(seed=1, compiled=False), 8)
     assert greedy(other, 8) != greedy(built, 8)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+def test_few_positions_are_served_like_many(context: int) -> None:
+    session = AotBackend().load(
+        open_model("tiny"), "cpu", AotOptions.model_validate({"threads": 1, "compiled": False})
+    )
+    session.prepare(1, context)
+    steps = context - 1
+
+    tokens = [session.prefill(PROMPT[:1, :1], torch.tensor([1])).tolist()]
+    tokens += [session.decode().tolist() for _ in range(steps)]
+
+    session.prepare(1, 24)
+    wide = [session.prefill(PROMPT[:1, :1], torch.tensor([1])).tolist()]
+    assert tokens == wide + [session.decode().tolist() for _ in range(steps)]

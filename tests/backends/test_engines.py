@@ -26,7 +26,7 @@ BASE = ModelConfig(
     head_dim=16, max_context=128,
 )  # fmt: skip
 MODELS = {
-    "biased as Qwen2, tied": replace(BASE, qkv_bias=True, tied=True, rope_theta=1e6),
+    "biased as Qwen2, tied": replace(BASE, qkv_bias=True, tied=True, rope_theta=1e6, head_dim=8),
     "rotation scaled as in Llama 3": replace(BASE, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32)),
 }
 
@@ -60,6 +60,15 @@ def test_an_engine_is_right_on_another_kind_of_model(engine: Backend, config: Mo
     finding = examine("tokens are correct", engine, engine.Options(threads=1), model)
 
     assert finding.ok, finding.detail
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("llama_cpp"), reason="needs llama-cpp-python")
+def test_llamacpp_says_which_shapes_with_biases_it_cannot_take() -> None:
+    model = SeededModel("wide", replace(BASE, qkv_bias=True), seed=0)
+    backend = find(Backend, "llamacpp")
+
+    with pytest.raises(UnavailableError, match="wide has biases and heads that are not as wide"):
+        backend.load(model, "cpu", backend.Options())
 
 
 # --- What it lacks, and misuse --------------------------------------------------------------------

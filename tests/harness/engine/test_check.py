@@ -46,6 +46,22 @@ def test_a_near_tie_counts_as_agreement_in_a_coarse_precision_only() -> None:
     assert not audit(transcript, [logits], FINE).passed
 
 
+@pytest.mark.parametrize(("times", "within"), [(2.8, True), (3.3, False)])
+def test_errors_may_be_three_times_eagers_own_and_divergence_is_held_to_the_same(
+    times: float, within: bool
+) -> None:
+    """A small error's KL divergence grows with its square."""
+    draw = np.random.default_rng(0)
+    expected = draw.standard_normal((1, 3, 500)).astype(np.float32)
+    noise = 0.01 * draw.standard_normal((1, 3, 500)).astype(np.float32)
+    limit = Tolerance.of(Reference([], expected, expected + noise)).limit
+    pairs = zip(expected[0] + times * noise[0], expected[0], strict=True)
+    errors = [Errors.between(got, row) for got, row in pairs]
+    for name in ("max_logit_error", "mean_logit_error", "max_kl"):
+        worst = max(getattr(e, name) for e in errors)
+        assert (worst <= getattr(limit, name)) is within, name
+
+
 def test_nothing_to_compare_is_not_a_pass() -> None:
     assert not audit([], [], FINE).passed
 
