@@ -127,19 +127,21 @@ def tokens_words(record: RunRecord) -> str:
 def labels(record: RunRecord) -> dict[str, str]:
     """Return a short name per case id: the backend, and the options in which its cases differ.
 
-    What every backend takes (model, precision, threads, device) is named where any two cases differ
-    in it; an option of one backend only where that backend's own cases differ.
+    What every backend takes (model, precision, threads, device) is named where a case differs in it
+    from one that has figures: a backend that cannot run here lengthens no other name. An option of
+    one backend is named only where that backend's own cases differ.
     """
     options = [{**c.backend_options, "model": c.model} for c in record.cases]
     common = [key for key in options[0] if all(key in own for own in options)] if options else []
     common = [key for key in common if key in _EVERYWHERE]
+    shown = [o for c, o in zip(record.cases, options, strict=True) if c.figures] or options
     names = {}
     for case, own in zip(record.cases, options, strict=True):
         alike = [o for c, o in zip(record.cases, options, strict=True) if c.backend == case.backend]
         said = [
             str(own[key]) if key in ("dtype", "model") else f"{key}={own[key]}"
             for key in own
-            if any(o.get(key) != own[key] for o in (options if key in common else alike))
+            if any(o.get(key) != own[key] for o in (shown if key in common else alike))
         ]
         names[case.id] = " ".join([case.backend, *said])
     by_scenario = {(names[c.id], c.scenario, str(c.scenario_options)) for c in record.cases}

@@ -182,6 +182,18 @@ def test_precision_is_named_where_two_backends_differ_in_it() -> None:
     assert list(labels(record).values()) == ["eager float32", "onnx bfloat16"]
 
 
+def test_a_backend_that_cannot_run_here_lengthens_no_other_name() -> None:
+    record = example_record()
+    record.cases = [c for c in record.cases if c.scenario == "latency"][:1]
+    absent = {"id": "other", "backend": "cudagraphs", "status": "unavailable", "figures": []}
+    other = record.cases[0].model_copy(deep=True, update=absent)
+    other.backend_options = {**record.cases[0].backend_options, "device": "cuda"}
+    record.cases[0].backend_options["device"] = "cpu"
+    record.cases.append(other)
+
+    assert list(labels(record).values()) == ["eager", "cudagraphs device=cuda"]
+
+
 def test_an_interval_that_says_nothing_is_not_read_out() -> None:
     (answer,) = answers(with_values((20.0, 1e-9, 1e9), (10.0, 9.5, 10.5)))
 
