@@ -49,7 +49,7 @@ def main() -> None:
 def _make_runs(model: str) -> None:
     """Replace the kept runs: one of every backend, and a few nights of two."""
     shutil.rmtree(HERE / "store", ignore_errors=True)
-    every = ["backends", "--rounds", "2", "--set", "telemetry.hz=5.0", "--profile"]
+    every = ["backends", "--rounds", "4", "--set", "telemetry.hz=5.0", "--profile"]
     for suite in (every, *[[str(HERE / "nightly.toml")]] * NIGHTS):
         asked = ["run", *suite, "--store", str(HERE / "store"), "--model", model]
         done = subprocess.run([sys.executable, "-P", "-m", "harness", *asked], check=False)

@@ -26,7 +26,9 @@ BASE = ModelConfig(
     head_dim=16, max_context=128,
 )  # fmt: skip
 MODELS = {
-    "biased as Qwen2, tied": replace(BASE, qkv_bias=True, tied=True, rope_theta=1e6, head_dim=8),
+    "biased as Qwen2, tied": replace(
+        BASE, qkv_bias=True, tied=True, rope_theta=1e6, hidden_size=96
+    ),
     "rotation scaled as in Llama 3": replace(BASE, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32)),
 }
 
