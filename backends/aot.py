@@ -23,7 +23,7 @@ from harness.cache import cache_folder
 from harness.contracts import Availability, Backend, BackendOptions
 from harness.devices import torch_compiles_on, torch_runs_on
 from harness.errors import SessionError, UnavailableError
-from harness.model.session import DecoderSession, return_freed_pages
+from harness.model.session import DecoderSession
 
 if TYPE_CHECKING:
     import torch
@@ -81,11 +81,15 @@ class AotBackend(Backend):
             raise UnavailableError(f"aot: {can.reason}", remedy=can.remedy)
         torch.set_num_threads(options.threads)
         dtype = getattr(torch, options.dtype)
-        own_products = options.max_autotune or not options.compiled
-        asked = "plain" if options.linear == "auto" and own_products else options.linear
-        layout, because = choose_layout(asked, dtype, torch.device(device), "aot", best="native")
+        has_own_products = options.max_autotune or not options.compiled
+        layout, because = choose_layout(
+            options.linear,
+            dtype,
+            torch.device(device),
+            "aot",
+            best="plain" if has_own_products else "native",
+        )
         decoder = Decoder.from_model(model, dtype, device, layout=layout)
-        return_freed_pages()
         return AotSession(decoder, options, because)
 
 

@@ -24,7 +24,7 @@ from harness.cache import cache_folder
 from harness.contracts import Availability, Backend, BackendOptions
 from harness.devices import torch_compiles_on
 from harness.errors import SessionError, UnavailableError
-from harness.model.session import DecoderSession, return_freed_pages
+from harness.model.session import DecoderSession
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,12 +119,14 @@ class CompileBackend(Backend):
         torch.set_num_threads(options.threads)
         _require_known(options.backend)
         dtype = getattr(torch, options.dtype)
-        asked = "plain" if options.linear == "auto" and options.has_own_products else options.linear
         layout, because = choose_layout(
-            asked, dtype, torch.device(device), "compile", best="native"
+            options.linear,
+            dtype,
+            torch.device(device),
+            "compile",
+            best="plain" if options.has_own_products else "native",
         )
         decoder = Decoder.from_model(model, dtype, device, layout=layout)
-        return_freed_pages()
         return CompileSession(decoder, options, because)
 
 

@@ -26,7 +26,7 @@ from harness.contracts import Availability, Backend, BackendOptions
 from harness.devices import torch_runs_on
 from harness.errors import SessionError, UnavailableError
 from harness.graphs import Graph, GraphRuntime
-from harness.model.session import DecoderSession, return_freed_pages
+from harness.model.session import DecoderSession
 
 if TYPE_CHECKING:
     import torch
@@ -99,9 +99,7 @@ def _decoder(model: Model, device: str, options: CudaGraphsOptions) -> Decoder:
     from harness.model.decoder import Decoder
 
     torch.set_num_threads(options.threads)
-    decoder = Decoder.from_model(model, getattr(torch, options.dtype), device)
-    return_freed_pages()
-    return decoder
+    return Decoder.from_model(model, getattr(torch, options.dtype), device)
 
 
 class CudaGraphsSession(DecoderSession):

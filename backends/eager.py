@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.contracts import Availability, Backend, BackendOptions
 from harness.devices import torch_runs_on
 from harness.errors import UnavailableError
-from harness.model.session import DecoderSession, return_freed_pages
+from harness.model.session import DecoderSession
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,6 @@ class EagerBackend(Backend):
         layout, because = choose_layout(options.linear, dtype, torch.device(device), "eager")
         _require_attention(options.sdpa, model.config, dtype, device)
         decoder = Decoder.from_model(model, dtype, device, layout=layout)
-        return_freed_pages()  # of the weights as they were before conversion and packing
         return EagerSession(decoder, options.sdpa, {"linear": layout, "linear_because": because})
 
 

@@ -375,7 +375,7 @@ class _CaseWorker:
         start = now_ns()
         yield
         end = now_ns()
-        if name in _SIZED and self._case.device == "cpu":
+        if name in _SIZED:
             # What was freed is not in use, whatever the C library keeps of it.
             return_freed_pages()
         self._phases.append(

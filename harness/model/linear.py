@@ -60,7 +60,7 @@ def choose_layout(
     device: torch.device,
     backend: str,
     *,
-    best: Literal["packed", "native"] = "packed",
+    best: Layout = "packed",
 ) -> tuple[Layout, str]:
     """Return which layout to use, and why.
 
@@ -69,14 +69,15 @@ def choose_layout(
         dtype: Precision of the weights.
         device: Where they will lie.
         backend: Whose name an error gives.
-        best: What serves this backend best: compilers cannot look into oneDNN's packed weights.
+        best: What serves this backend as it is set: compilers cannot look into oneDNN's packed
+            weights, and one that was told how to multiply wants them plain.
 
     Raises:
         UnavailableError: where what was asked for cannot be had here; it names the backend.
     """
-    if asked == "plain":
-        return "plain", "as asked"
     wanted = best if asked == "auto" else asked
+    if wanted == "plain":
+        return "plain", "as asked"
     why_not = (native.why_not_native if wanted == "native" else why_not_packed)(dtype, device)
     if asked == "auto":
         return ("plain", why_not) if why_not else (wanted, _WHY[wanted])

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.profiling.average import averaged
 from harness.profiling.record import Profile
 from harness.profiling.stacks import Stack, merged, of_the_work, parse_raw
-from harness.store.run import stem
+from harness.store.run import file_name
 
 if TYPE_CHECKING:
     from harness.store import Run
@@ -41,7 +41,7 @@ def profile_stem(folder: Path, case_id: str, which: str = "") -> Path:
         case_id: The case.
         which: Tells apart several processes of one case.
     """
-    name = stem(case_id, 0).partition("-")[2].replace(".", "_")  # suffixes begin at a full stop
+    name = file_name(case_id).replace(".", "_")  # suffixes begin at a full stop
     return folder / "profiles" / "-".join(filter(None, [name, which]))
 
 

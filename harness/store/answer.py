@@ -132,8 +132,7 @@ def labels(record: RunRecord) -> dict[str, str]:
     one backend is named only where that backend's own cases differ.
     """
     options = [{**c.backend_options, "model": c.model} for c in record.cases]
-    common = [key for key in options[0] if all(key in own for own in options)] if options else []
-    common = [key for key in common if key in _EVERYWHERE]
+    common = {key for key in _EVERYWHERE if all(key in own for own in options)}
     shown = [o for c, o in zip(record.cases, options, strict=True) if c.figures] or options
     names = {}
     for case, own in zip(record.cases, options, strict=True):

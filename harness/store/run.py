@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Run", "figure_rows", "load_run", "read_parts", "stem"]
+__all__ = ["Run", "figure_rows", "file_name", "load_run", "read_parts", "stem"]
 
 
 def stem(case_id: str, round_number: int) -> str:
-    """Return the file name, without suffix, of a round: readable, unique, harmless."""
+    """Return the file name, without suffix, of a round."""
+    return f"{round_number:04d}-{file_name(case_id)}"
+
+
+def file_name(case_id: str) -> str:
+    """Return a file name, without suffix, for a case: readable, unique, harmless."""
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", case_id).strip("-.")[:80]
     digest = sha256(case_id.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{round_number:04d}-{readable}-{digest}"
+    return f"{readable}-{digest}"
 
 
 def load_run(path: str | Path) -> Run:

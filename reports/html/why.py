@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.profiling.flame import Look, flame_graph
@@ -146,8 +146,6 @@ def _flame(seen: Seen) -> Picture | None:
 
 
 def _both(stacks: Any, title: str, look: Look, root: str) -> Picture:
-    from dataclasses import replace
-
     wide, slim = (
         flame_graph(stacks, title, replace(look, width=width, root=root))
         for width in (_WIDE, _SLIM)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.contracts import usable_cores
 from reports.site.extract import dumped, extract
 from reports.site.pages import Pages
 from reports.site.series import rows_of
@@ -60,7 +60,7 @@ def workers(count: int) -> Iterator[Map]:
     if count <= _ALONE:
         yield map
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    cores = usable_cores()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
         yield lambda work, tasks: pool.map(work, tasks, chunksize=max(len(tasks) // (4 * cores), 1))
