@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelError
+from harness.model.config import ModelConfig
 from harness.model.digest import digest_of_files
 from harness.model.hf_config import read_config
-from harness.model.layout import weight_shapes
+from harness.model.layout import each_weight
 from harness.model.safetensors_header import StoredTensor, read_header
 from harness.model.source import Model
 
@@ -39,7 +40,7 @@ class FolderModel(Model):
         self._stored: dict[str, StoredTensor] = {}
         for file in files:
             self._stored |= read_header(file)
-        _check(self._stored, weight_shapes(config), folder)
+        _check(self._stored, config, folder)
         self._open_files: dict[Path, Any] = {}
         try:
             digest = digest_of_files("folder", files, config)
@@ -117,11 +118,11 @@ def _other_formats(folder: Path) -> str | None:
     return f"for the GGUF file in it give {ggufs[0]}" if ggufs else None
 
 
-def _check(
-    stored: dict[str, StoredTensor], expected: dict[str, tuple[int, ...]], folder: Path
-) -> None:
+def _check(stored: dict[str, StoredTensor], config: ModelConfig, folder: Path) -> None:
     """Hold what the files have against what the configuration says."""
-    for name, shape in expected.items():
+    expected: set[str] = set()
+    for name, shape in each_weight(config):
+        expected.add(name)
         found = stored.get(name)
         if found is None:
             raise ModelError(
@@ -141,7 +142,7 @@ def _check(
                 where=str(found.file),
                 expected=f"one of {', '.join(_DTYPES)}; quantized folders are not read",
             )
-    for name in stored.keys() - expected.keys():
+    for name in stored.keys() - expected:
         if not name.endswith(_HARMLESS):
             raise ModelError(
                 f'holds a weight "{name}" that the decoder has no use for',

@@ -19,7 +19,7 @@ from harness.model.dequantize import BLOCK_FORMATS, dequantize
 from harness.model.digest import digest_of_files
 from harness.model.gguf_config import read_config
 from harness.model.gguf_header import GgufHeader, GgufTensor, read_gguf
-from harness.model.layout import weight_shapes
+from harness.model.layout import each_weight
 from harness.model.source import Model
 
 if TYPE_CHECKING:
@@ -118,8 +118,10 @@ def gguf_name(name: str) -> str:
 
 def _check(tensors: dict[str, GgufTensor], config: ModelConfig, file: Path) -> None:
     """Hold the tensors against the configuration: all there, right shape, known type, no others."""
-    expected = {gguf_name(name): shape for name, shape in weight_shapes(config).items()}
-    for name, shape in expected.items():
+    expected = {_ROPE_FACTORS}
+    for own_name, shape in each_weight(config):
+        name = gguf_name(own_name)
+        expected.add(name)
         found = tensors.get(name)
         if found is None:
             raise ModelError(
@@ -133,7 +135,7 @@ def _check(tensors: dict[str, GgufTensor], config: ModelConfig, file: Path) -> N
                 where=str(file),
                 expected=f"{list(shape)} by the file's metadata",
             )
-    for name in tensors.keys() - expected.keys() - {_ROPE_FACTORS}:
+    for name in tensors.keys() - expected:
         raise ModelError(
             f'holds a tensor "{name}" that the decoder has no use for',
             where=str(file),

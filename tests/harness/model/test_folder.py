@@ -293,6 +293,13 @@ def test_an_index_cannot_lead_out_of_its_folder(llama: Save) -> None:
     assert 'shard "../secret.safetensors" lies outside the folder' in refusal(folder)
 
 
+def test_billions_of_layers_are_not_spelled_out_to_find_that_they_are_missing(llama: Save) -> None:
+    folder, _ = llama()
+    edit(folder, num_hidden_layers=2**31)
+
+    assert 'weight "model.layers.2.input_layernorm.weight" is missing' in refusal(folder)
+
+
 def test_a_missing_weight_is_named(llama: Save) -> None:
     folder, _ = llama()
     change_weights(folder, lambda t: t.pop("model.layers.1.mlp.up_proj.weight"))

@@ -229,6 +229,8 @@ def test_a_type_of_the_future_is_named_by_its_number(llama: Write) -> None:
     ("keys", "line"),
     [
         ({"llama.block_count": ...}, "llama.block_count is missing; expected a whole number"),
+        # Billions of layers are not spelled out to find that they are not there.
+        ({"llama.block_count": 2**31}, 'tensor "blk.2.attn_norm.weight" is missing; expected'),
         ({"llama.embedding_length": "wide"}, "llama.embedding_length = wide; expected a whole"),
         ({"llama.expert_count": 8}, "llama.expert_count = 8; expected 0 or no such key"),
         ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.type = yarn; expected none"),
