@@ -1,10 +1,12 @@
 """The gate on the real machine: the same code twice, planted slowdowns, a noisy neighbour.
 
-    python -m benchmarks.gate_real --model .models/SmolLM2-135M-Instruct.gguf --pairs 30
+    python -m benchmarks.gate_real --json FILE [--aa 100] [--planted 20] [--neighbour 100]
+    python -m benchmarks.gate_real --json FILE --count
 
-Plays rounds of a duet, then decides as `harness ab` would: looks at 6, 10, 15, … pairs until the
-answer is clear; the next comparison starts with the next pair, so every pair is used once. Prints
-JSON: per condition the number of comparisons and their verdicts, and each pair's log ratio.
+Each comparison is a `harness ab` of its own: fresh pairs of processes, looks at 6, 10, 15, 20 and
+30 pairs, stopped where it is decided. Every answer is in the file before the next comparison
+begins, so that it can be stopped and taken up. Planted is a backend that really does 5 % more work
+(more_work.py); the neighbour keeps one core busy at random, half of the time.
 """
 
 from __future__ import annotations
@@ -18,23 +20,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness.engine.duet import DuetPlan
 from harness.engine.side import Side
 from harness.gate.ab import Ab, run_ab
-from harness.gate.evidence import evidence_of
-from harness.gate.paired import pairs_of
 from harness.gate.rules import Rules
 from harness.plugins import add_file
-from harness.stats import Comparison, SequentialPlan, decide
 from harness.store import Store
+from harness.store.durable import write_durably
 
 PLUGIN = Path(__file__).with_name("more_work.py")
+CONDITIONS = ("aa", "planted", "neighbour")
+METRIC = "itl_ms"
 SUITE = """
 [[model]]
 name = "{model}"
@@ -60,85 +60,82 @@ while True:
 
 
 def main() -> None:
+    """Compare until each condition has what was asked for; print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, required=True, help="what was found, and goes on")
+    parser.add_argument("--count", action="store_true", help="run nothing, count what there is")
     parser.add_argument("--model", default="small")
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--block-seconds", type=float, default=0.5)
+    parser.add_argument("--block-seconds", type=float, default=0.25)
     parser.add_argument("--new-tokens", type=int, default=24)
-    parser.add_argument("--extra", type=float, default=0.05)
-    parser.add_argument("--budget", type=float, help="seconds per condition")
-    parser.add_argument(
-        "--conditions", nargs="+", default=["aa", "planted", "neighbour"],
-        choices=["aa", "planted", "neighbour"],
-    )  # fmt: skip
+    parser.add_argument("--extra", type=float, default=0.05, help="share of more work planted")
+    for condition, number in zip(CONDITIONS, (100, 20, 100), strict=True):
+        parser.add_argument(f"--{condition}", type=int, default=number, help="comparisons")
     given = parser.parse_args()
-    add_file(PLUGIN)
-    report: dict[str, Any] = {key: getattr(given, key) for key in ("model", "dtype", "extra")}
-    for condition in given.conditions:
-        with _neighbour() if condition == "neighbour" else contextlib.nullcontext():
-            report[condition] = measure(given, given.extra if condition == "planted" else 0.0)
-        print(json.dumps({condition: report[condition]}), file=sys.stderr)
-    print(json.dumps(report, indent=1))
+    found: list[dict[str, Any]] = json.loads(given.json.read_text()) if given.json.exists() else []
+    if not given.count:
+        add_file(PLUGIN)
+        with tempfile.TemporaryDirectory() as folder:
+            for condition in CONDITIONS:
+                with _neighbour() if condition == "neighbour" else contextlib.nullcontext():
+                    _compare(given, condition, found, Path(folder))
+    print(json.dumps(counted(found), indent=1))
 
 
-def measure(given: argparse.Namespace, extra: float) -> dict[str, Any]:
-    """Play the pairs of one condition and decide on them."""
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Path(folder) / "suite.toml"
-        model = Path(given.model)
-        name = str(model.resolve()) if model.exists() else given.model
-        suite.write_text(SUITE.format(model=name, dtype=given.dtype, new_tokens=given.new_tokens))
-        sides = (
-            Side("base", "base", plugin_files=(PLUGIN,)),
-            Side("cand", "cand", plugin_files=(PLUGIN,), settings={"backend.extra": extra}),
-        )
-        plan = DuetPlan(given.pairs, given.blocks, given.block_seconds, given.budget)
-        ab = Ab(suite, sides, lambda _: Rules(), plan, early_stop=False)
-        begun = time.monotonic()
-        result = run_ab(Store(Path(folder) / "store"), ab, told=lambda turn, _: _tell(turn.seconds))
-        seconds = time.monotonic() - begun
-        base, cand = (evidence_of(run) for run in result.runs)
-        keys = [next(k for k in side.series if k.metric == "itl_ms") for side in (base, cand)]
-        pairs = pairs_of(base, cand, keys[0], keys[1])
-    found = comparisons(pairs.base, pairs.cand)
-    ratios = [
-        float(np.log(np.median(b) / np.median(a)))
-        for a, b in zip(pairs.base, pairs.cand, strict=True)
-    ]
+def counted(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return, by condition, how often each verdict was given, after how many pairs and seconds."""
+    counts = {}
+    for condition in CONDITIONS:
+        some = [each for each in found if each["condition"] == condition]
+        if some:
+            counts[condition] = {
+                "comparisons": len(some),
+                "verdicts": dict(Counter(each["verdict"] for each in some)),
+                "pairs": round(sum(each["pairs"] for each in some) / len(some), 1),
+                "seconds": round(sum(each["seconds"] for each in some) / len(some), 1),
+                "setting": sorted({each["setting"] for each in some}),
+            }
+    return counts
+
+
+def _compare(
+    given: argparse.Namespace, condition: str, found: list[dict[str, Any]], folder: Path
+) -> None:
+    wanted = getattr(given, condition)
+    while (number := sum(each["condition"] == condition for each in found)) < wanted:
+        answer = {"condition": condition, **_compared(given, condition == "planted", folder)}
+        found.append(answer)
+        print(f"{condition} {number + 1}/{wanted}: {json.dumps(answer)}", file=sys.stderr)
+        write_durably(given.json, f"{json.dumps(found, indent=1)}\n".encode())
+
+
+def _compared(given: argparse.Namespace, planted: bool, folder: Path) -> dict[str, Any]:
+    """Hold the backend against itself, or against itself with more work, as `harness ab` does."""
+    model = Path(given.model)
+    name = str(model.resolve()) if model.exists() else given.model
+    settings = {"backend.extra": given.extra} if planted else {}
+    sides = (
+        Side("base", "base", plugin_files=(PLUGIN,)),
+        Side("cand", "cand", plugin_files=(PLUGIN,), settings=settings),
+    )
+    plan = DuetPlan(blocks=given.blocks, block_seconds=given.block_seconds)
+    begun = time.monotonic()
+    suite = folder / "suite.toml"
+    suite.write_text(SUITE.format(model=name, dtype=given.dtype, new_tokens=given.new_tokens))
+    ab = Ab(suite, sides, lambda _: Rules(only=(METRIC,)), plan)
+    result = run_ab(Store(folder / "store"), ab, told=lambda *_: None)
+    row = next(r for r in result.judgement.rows if r.metric == METRIC and r.primary)
     return {
-        "pairs": len(ratios),
-        "seconds_per_pair": round(seconds / max(len(ratios), 1), 2),
-        "comparisons": len(found),
-        "verdicts": dict(Counter(c.verdict for c in found)),
-        "pairs_used": [c.pairs for c in found],
-        "ratio": round(float(np.exp(np.median(ratios))), 4),
-        "log_ratios_percent": [round(100 * r, 2) for r in ratios],
-        "base_ms": [round(float(np.median(x)), 3) for x in pairs.base],
-        "straddling": f"{pairs.straddling} of {pairs.blocks} pairs of blocks",
+        "verdict": row.verdict,
+        "pairs": row.pairs,
+        "ratio": row.ratio,
+        "low": row.low,
+        "high": row.high,
+        "base_ms": row.base,
+        "seconds": round(time.monotonic() - begun, 1),
+        "setting": f"{model.name} {given.dtype}, {given.blocks} x {given.block_seconds:g} s a side",
     }
-
-
-def comparisons(base: Sequence[Any], cand: Sequence[Any]) -> list[Comparison]:
-    """Return the comparisons that the pairs are enough for, each stopped where it is decided."""
-    plan, found, start = SequentialPlan(), [], 0
-    while True:
-        for number in plan.looks:
-            if start + number > len(base):
-                return found
-            look = plan.at(number)
-            assert look is not None
-            end = start + number
-            seen = decide(base[start:end], cand[start:end], look)
-            if seen.verdict != "inconclusive" or number == plan.looks[-1]:
-                break
-        found.append(seen)
-        start = end
-
-
-def _tell(seconds: float) -> None:
-    print(f"{seconds:.1f} s", end=" ", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,11 @@ from __future__ import annotations
 import sys
 import time
 import tracemalloc
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from itertools import groupby
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -23,14 +26,26 @@ from torch.utils._pytree import tree_leaves
 
 from harness.profiling.lines import users_frame
 from harness.profiling.operators import short
-from harness.profiling.record import Alive, Held, Memory
+from harness.profiling.record import Alive, Held, Memory, Timeline
 
-__all__ = ["Ledger"]
+__all__ = ["Change", "Ledger", "timeline"]
 
 _LARGEST = 12
 _POINTS = 300
+_OWNERS = 5
+"""That a timeline tells apart."""
 _YOUNG = 64
 """Operators after which a storage that lives is asked after less often."""
+
+
+class Change(NamedTuple):
+    """A storage that came or went."""
+
+    ms: float
+    """Since the profiler's start."""
+    owner: str
+    bytes: int
+    """Negative where it went."""
 
 
 @dataclass
@@ -47,6 +62,7 @@ class _Storage:
 @dataclass
 class _Phase:
     name: str
+    since_ms: float = 0.0
     allocations: int = 0
     tensor_bytes: int = 0
     tensor_peak: int = 0
@@ -66,8 +82,9 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         self._at_peak: list[_Storage] = []
         self._seen = 0
         self._phases: list[_Phase] = [_Phase("import")]
-        self._timeline: list[tuple[float, int]] = []
+        self._changes: list[Change] = []
         self._start_s = 0.0
+        self._at_ms = 0.0
 
     def __enter__(self) -> Self:
         tracemalloc.start()
@@ -83,7 +100,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         """Note that another phase begins; the same one again goes on."""
         if self._phases[-1].name != phase:
             self._end_phase()
-            self._phases.append(_Phase(phase))
+            self._phases.append(_Phase(phase, self._ms()))
 
     def close(self) -> tuple[Memory, list[str]]:
         """Return what was seen, and notes on what was not."""
@@ -103,7 +120,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
                 for p in self._phases
                 if p.tensor_peak or p.python_peak
             ],
-            timeline=_thinned(self._timeline),
+            timeline=timeline(self._changes, [(p.name, p.since_ms) for p in self._phases]),
             largest=[
                 Alive(bytes=s.bytes, shape=s.shape, dtype=s.dtype, place=s.place, phase=s.phase)
                 for s in largest
@@ -125,6 +142,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         del types
         result = func(*args, **(kwargs or {}))
         self._seen += 1
+        self._at_ms = self._ms()
         new = [t for t in tree_leaves((args, kwargs, result)) if self._is_new(t)]
         if new:
             place = _place(sys._getframe(1))
@@ -159,12 +177,20 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
             self._phases[-1].name,
             self._seen,
         )
-        self._now += storage.nbytes()
+        self._change(storage.nbytes(), place)
         self._phases[-1].allocations += 1
 
     def _sweep(self, some: dict[int, _Storage]) -> None:
         for key in [k for k, s in some.items() if s.alive.expired()]:  # type: ignore[no-untyped-call]
-            self._now -= some.pop(key).bytes
+            gone = some.pop(key)
+            self._change(-gone.bytes, gone.place)
+
+    def _change(self, size: int, owner: str) -> None:
+        self._now += size
+        self._changes.append(Change(self._at_ms, owner, size))
+
+    def _ms(self) -> float:
+        return (time.perf_counter() - self._start_s) * 1e3
 
     def _note(self) -> None:
         phase = self._phases[-1]
@@ -174,11 +200,9 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
             self._peak = self._now
             self._at_peak = [*self._old.values(), *self._young.values()]
         phase.tensor_peak = max(phase.tensor_peak, self._now)
-        last = self._timeline[-1][1] if self._timeline else 0
-        if abs(self._now - last) > 0.002 * self._peak:
-            self._timeline.append(((time.perf_counter() - self._start_s) * 1e3, self._now))
 
     def _end_phase(self) -> None:
+        self._at_ms = self._ms()
         self._sweep(self._old)
         self._sweep(self._young)
         phase = self._phases[-1]
@@ -197,10 +221,34 @@ def _place(frame: Any) -> str:
     return f"{short(code.co_filename)}:{found.f_lineno} ({code.co_name})"
 
 
-def _thinned(points: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return a few hundred points: of each stretch the highest."""
-    step = -(-len(points) // _POINTS) or 1
-    return [
-        max(points[at : at + step], key=lambda point: point[1])
-        for at in range(0, len(points), step)
-    ]
+def timeline(changes: Sequence[Change], phases: Sequence[tuple[str, float]]) -> Timeline | None:
+    """Return who held how much when, thinned to the highest moment of each stretch; None if never.
+
+    Args:
+        changes: In the order of their time; those of one time are one moment.
+        phases: Name of each phase, and when it began, ms.
+    """
+    totals: dict[float, int] = {}
+    total = 0
+    for change in changes:
+        total += change.bytes
+        totals[change.ms] = total
+    moments = list(totals)
+    step = -(-len(moments) // _POINTS) or 1
+    stretches = (moments[at : at + step] for at in range(0, len(moments), step))
+    kept: dict[float, dict[str, int]] = {
+        max(stretch, key=totals.__getitem__): {} for stretch in stretches
+    }
+    if not kept:
+        return None
+    held: dict[str, int] = defaultdict(int)
+    for ms, together in groupby(changes, key=lambda change: change.ms):
+        for change in together:
+            held[change.owner] += change.bytes
+        if ms in kept:
+            kept[ms] = dict(held)
+    peak = kept[max(kept, key=totals.__getitem__)]
+    owners = sorted((o for o in peak if peak[o] > 0), key=lambda o: -peak[o])[:_OWNERS]
+    named = [[then.get(owner, 0) for then in kept.values()] for owner in owners]
+    others = [totals[ms] - sum(row[n] for row in named) for n, ms in enumerate(kept)]
+    return Timeline(ms=list(kept), owners=owners, bytes=[*named, others], phases=list(phases))

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.store.record import Failure
 
-__all__ = ["Alive", "Compiled", "Held", "Memory", "Phase", "PhaseProfile", "Profile", "Row"]
+__all__ = [
+    "Alive",
+    "Compiled",
+    "Held",
+    "Memory",
+    "Phase",
+    "PhaseProfile",
+    "Profile",
+    "Row",
+    "Timeline",
+]
 
 Phase = Literal["prefill", "decode"]
 _WHOLE = ("gemm", "attention", "norm", "elementwise")
@@ -115,15 +125,33 @@ class Held(_Record):
     """Storages that operators made."""
 
 
+class Timeline(_Record):
+    """Tensors over time, by who made them."""
+
+    ms: list[float]
+    """Since the profiler's start, ascending; at most a few hundred moments."""
+    owners: list[str]
+    """`decoder.py:41 (step)`: those that held the most at the peak, the most first."""
+    bytes: list[list[int]]
+    """[owners + 1, moments]: what each holds at each moment, and last what all others hold."""
+    phases: list[tuple[str, float]]
+    """Name of each phase, and when it began, ms."""
+
+
 class Memory(_Record):
     """Allocations of a process, tensors and Python objects apart."""
 
     phases: list[Held]
-    timeline: list[tuple[float, int]]
-    """Milliseconds since the start and bytes of tensors, at most a few hundred points."""
+    timeline: Timeline | None
     largest: list[Alive]
     python: list[tuple[str, int]]
     """Lines of Python whose objects took the most at the end, with bytes."""
+
+    @field_validator("timeline", mode="before")
+    @classmethod
+    def _of_before(cls, value: object) -> object:
+        """Profiles of November 2026 kept a total only: no picture, yet all the rest is read."""
+        return None if isinstance(value, list) else value
 
 
 class Profile(_Record):

@@ -11,6 +11,7 @@ from harness.profiling.record import (
     PhaseProfile,
     Profile,
     Row,
+    Timeline,
 )
 from harness.profiling.stored import profile_stem
 from harness.store import Run
@@ -45,7 +46,12 @@ def example_profile(case_id: str, name: str = "f") -> Profile:
                     allocations=5,
                 )
             ],
-            timeline=[(0.0, 1 << 20), (1.0, 2 << 20)],
+            timeline=Timeline(
+                ms=[0.0, 1.0, 2.0],
+                owners=[f"a.py:1 ({name})", "b.py:7 (step)"],
+                bytes=[[1 << 20] * 3, [0, 1 << 20, 0], [0, 0, 4096]],
+                phases=[("load", 0.0), ("decode", 0.5)],
+            ),
             largest=[
                 Alive(
                     bytes=1 << 20,

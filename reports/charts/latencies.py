@@ -27,6 +27,8 @@ _OFFSETS = {"p50": 0.1, "p90": 0.2, "p99": 0.3}
 _MARKS = {"p50": "o", "p90": "D", "p99": "s"}
 _GRID = 200
 """Shares at which a distribution is kept: more cannot be seen."""
+_LEGEND = 6
+"""So many curves are named above them; more are told by the line under each ridge."""
 _FAR = 40.0
 """From so many times on between the ends, equal ratios are drawn equally long."""
 
@@ -115,17 +117,24 @@ class LatenciesChart(Chart):
     def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
         """Draw a cumulative curve and a ridge of densities per metric."""
         metrics = [m for m in _METRICS if (data["metric"] == m).any()]
-        count = data["label"].nunique()
-        rows, columns = (2 * len(metrics), 1) if theme.narrow else (len(metrics), 2)
-        high = max(2.1, 0.42 * count + 0.8)
-        figure, axes = theme.axes(
-            rows, columns, height=(high if not theme.narrow else 2 * high) * len(metrics) + 0.35
-        )
+        count = data.groupby(["series", "case"]).ngroups
+        many = count > _LEGEND
+        ridge = max(2.1, (0.34 if many else 0.42) * count + 0.8)
+        if theme.narrow or many:
+            curves = 2.4 if many else ridge
+            heights = [curves, ridge] * len(metrics)
+            rows, columns = len(heights), 1
+        else:
+            heights = [ridge] * len(metrics)
+            rows, columns = len(heights), 2
+        figure, axes = theme.axes(rows, columns, height=sum(heights) + 0.35, height_ratios=heights)
         for place, metric in enumerate(metrics):
             part = data[data["metric"] == metric]
             span = _span(part)
             _cumulative(axes[2 * place], part, theme)
-            _ridge(axes[2 * place + 1], part, theme)
+            _ridge(axes[2 * place + 1], part, theme, lined=many)
+            if not many:
+                legend(axes[2 * place], theme, columns=2)
             for each in axes[2 * place : 2 * place + 2]:
                 if _is_far(span):
                     each.set_xscale("log")
@@ -180,13 +189,13 @@ def _cumulative(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
             color=style.color, ls=style.dash, label=named(rows[0]),
         )  # fmt: skip
         marked(line[0], rows[0]["series"], named(rows[0]))
-    legend(axes, theme, columns=2)
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1], ["0", "25 %", "50 %", "75 %", "90 %", "100 %"])
     axes.set_ylabel("share of samples")
 
 
-def _ridge(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
+def _ridge(axes: Axes, part: pd.DataFrame, theme: Theme, *, lined: bool) -> None:
+    """Draw a density per series; `lined`: on the line of its curve, which so has a name."""
     import numpy as np
 
     series = _series(part)
@@ -201,7 +210,8 @@ def _ridge(axes: Axes, part: pd.DataFrame, theme: Theme) -> None:
             y - heights, edges, baseline=y, fill=True, color=style.color, alpha=0.35, lw=0
         )
         marked(shape, rows[0]["series"], named(rows[0]))
-        axes.plot([low, high], [y, y], color=theme.rule, lw=0.8, zorder=1)
+        color, dash = (style.color, style.dash) if lined else (theme.rule, "solid")
+        axes.plot([low, high], [y, y], color=color, ls=dash, lw=0.8, zorder=1)
         for row in (r for r in rows if r["kind"] == "figure"):
             _figure(axes, row, y, theme)
     for statistic, mark in _MARKS.items():

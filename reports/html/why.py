@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from harness.profiling.flame import Look, flame_graph
@@ -17,6 +18,7 @@ from harness.profiling.stacks import Node, Stack, speedscope
 from harness.profiling.stored import Seen, profiles_of
 from harness.profiling.words import phase_line, place_words, profile_line, slowdown_words
 from harness.shown import number, printable, quantity, share
+from reports.html.allocations import allocations
 
 if TYPE_CHECKING:
     from harness.store import Run
@@ -69,17 +71,19 @@ class Why:
     counters: str
     compiled: list[tuple[str, str]]
     memory: list[dict[str, str]]
+    allocations: Picture | None
     largest: list[dict[str, str]]
     notes: list[str]
 
 
 def why(runs: Sequence[Run]) -> list[tuple[Run, list[Why]]]:
     """Return what profiles of each run say; runs without profiles are left out."""
-    found = [(run, [_case(seen) for seen in profiles_of(run)]) for run in runs]
+    numbers = count(1)
+    found = [(run, [_case(seen, f"a{next(numbers)}") for seen in profiles_of(run)]) for run in runs]
     return [(run, cases) for run, cases in found if cases]
 
 
-def _case(seen: Seen) -> Why:
+def _case(seen: Seen, prefix: str) -> Why:
     profile = seen.profile
     phases = sorted(profile.phases, key=lambda phase: phase.phase != "decode")
     said = [phase_line(phase, profile.ceilings) for phase in phases] or [profile_line(profile)]
@@ -95,6 +99,7 @@ def _case(seen: Seen) -> Why:
         counters=_counters(profile),
         compiled=_compiled(profile),
         memory=_memory(profile.memory),
+        allocations=_allocations(profile.memory, prefix),
         largest=_largest(profile.memory),
         notes=profile.notes if phases else [],
     )
@@ -239,6 +244,16 @@ def _memory(memory: Memory | None) -> list[dict[str, str]]:
         }
         for held in (memory.phases if memory else ())
     ]
+
+
+def _allocations(memory: Memory | None, prefix: str) -> Picture | None:
+    if memory is None or memory.timeline is None:
+        return None
+    wide, slim = (
+        allocations(memory.timeline, f"{prefix}{'-slim' * slim}", slim=slim)
+        for slim in (False, True)
+    )
+    return Picture(wide, slim)
 
 
 def _largest(memory: Memory | None) -> list[dict[str, str]]:

@@ -63,6 +63,24 @@ def test_compiler_and_memory_are_shown_where_they_were_looked_at(text: str) -> N
     assert "a.py:1 (f)" in text
 
 
+def test_memory_over_time_is_drawn_by_owner_and_read_out(text: str) -> None:
+    text = why_of(text)
+
+    assert text.count("Tensors over time, at most 2 MiB") == 2  # at desk and phone width
+    assert "b.py:7 (step) 1 MiB" in text
+
+
+def test_a_profile_of_before_timelines_had_owners_is_read_without_its_picture(run: Run) -> None:
+    said = example_profile(run.record.cases[0].id).model_dump()
+    said["memory"]["timeline"] = [(0.0, 1), (1.0, 2)]
+
+    profile = Profile.model_validate_json(json.dumps(said))
+
+    assert profile.memory is not None
+    assert profile.memory.timeline is None
+    assert profile.memory.largest
+
+
 def test_names_from_profiles_do_nothing_to_the_page(text: str) -> None:
     assert "<script>alert" not in text
     assert "\u202e" not in text

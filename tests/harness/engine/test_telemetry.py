@@ -23,6 +23,12 @@ EAGER = 'name = "eager"\nthreads = 1'
 THROTTLED = 'name = "throttled"\nthreads = 1'
 PLUGIN = f"--plugin={harness.testing.throttled.__file__}"
 TICK_NS = 20_000_000
+# 40 iterations of at least 16 ms each are longer than the time between two throttlings.
+A_WHOLE_PERIOD = (
+    "--set=run.max_seconds=1.5",
+    "--set=run.min_samples=40",
+    "--set=run.max_samples=40",
+)
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +178,7 @@ def test_a_disturbed_round_is_repeated_where_the_suite_says_so(
 ) -> None:
     ran = run_suite(
         suite(THROTTLED), "--json", PLUGIN, "--set=telemetry.on_disturbance=retry",
-        "--set=telemetry.idle_seconds=0", "--set=run.max_seconds=0.8", "--set=run.max_samples=40",
-        store=store,
+        "--set=telemetry.idle_seconds=0", *A_WHOLE_PERIOD, store=store,
     )  # fmt: skip
     case = ran.run.record.cases[0]
 
@@ -188,8 +193,8 @@ def test_a_budget_that_has_no_room_for_it_keeps_the_disturbed_attempt_and_its_ca
 ) -> None:
     ran = run_suite(
         suite(THROTTLED), "--json", PLUGIN, "--set=telemetry.on_disturbance=retry",
-        "--set=telemetry.idle_seconds=0", "--set=run.budget=3", "--set=run.max_seconds=0.8",
-        "--set=run.max_samples=40", store=store,
+        "--set=telemetry.idle_seconds=0", "--set=run.budget=3", *A_WHOLE_PERIOD,
+        store=store,
     )  # fmt: skip
     case = ran.run.record.cases[0]
 
