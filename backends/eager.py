@@ -66,7 +66,8 @@ class EagerBackend(Backend):
         dtype = getattr(torch, options.dtype)
         layout, because = choose_layout(options.linear, dtype, torch.device(device), "eager")
         _require_attention(options.sdpa, model.config, dtype, device)
-        decoder = Decoder.from_model(model, dtype, device, layout=layout)
+        with torch.inference_mode():
+            decoder = Decoder.from_model(model, dtype, device, layout=layout)
         return EagerSession(decoder, options.sdpa, {"linear": layout, "linear_because": because})
 
 

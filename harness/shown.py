@@ -83,6 +83,8 @@ def printable(text: object, limit: int = 400, *, lines: bool = False) -> str:
     if len(text) > limit:
         half = (limit - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
+    if text.isprintable():
+        return text
     keep = "\n\t" if lines else ""
     return "".join(c if c in keep else _harmless(c) for c in text)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics import Metric
+from harness.stats.centres import median
 from harness.store import Run, Samples
 from harness.store.record import CaseRecord, RunRecord
 
@@ -130,7 +131,7 @@ def centres_of(run: Run) -> Evidence:
 
 def _centre(samples: Array, metric: Metric) -> Array:
     telling = metric.headline == "once" or not (np.isfinite(samples).all() and samples.min() > 0)
-    return samples if telling else np.array([np.median(samples)])
+    return samples if telling else np.array([median(samples)])
 
 
 def evidence_of_samples(

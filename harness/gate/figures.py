@@ -22,6 +22,7 @@ from harness.stats import (
     compare_tails,
     decide,
 )
+from harness.stats.centres import median
 
 __all__ = ["Figures", "centre_of"]
 
@@ -86,7 +87,8 @@ class Figures:
             yield row.model_copy(update={"reason": why})
             return
         yield _with(row, self._compared(one, other, base, cand))
-        yield from self._tails(row, base, cand)
+        if rules.tails:
+            yield from self._tails(row, base, cand)
 
     def _compared(self, one: Key, other: Key, base: Series, cand: Series) -> Comparison:
         better, margin = cand.metric.better, self._rules.margin_of(cand)
@@ -156,7 +158,7 @@ def _with(row: Row, found: Comparison) -> Row:
 
 def centre_of(series: Series) -> float:
     """Return the centre of the processes' centres, as the figure has it."""
-    centres = [float(np.median(x)) for x in series.processes if x.size]
+    centres = [median(x) for x in series.processes if x.size]
     if not centres:
         return float("nan")
     positive = min(centres) > 0

@@ -28,6 +28,8 @@ class Rules:
     """Keys of differences that are taken on record."""
     only: tuple[str, ...] = ()
     """Metrics to look at; these then decide, primary or not. All where empty."""
+    tails: bool = True
+    """Whether tails are explored beside what decides."""
     drop_straddling: bool = False
     """Leave pairs of blocks out that straddle a switch of the machine's state."""
 

@@ -131,10 +131,10 @@ def _scaling(
     if factors is None or all(factor == 1 for factor in factors):
         return None
     scaling = RopeScaling(round(max(factors), 6), 1.0, 4.0, 8192)
-    expected = _divisors(scaling, theta, head_dim)
-    if len(factors) != len(expected) or any(
+    # The lengths first: a damaged head size may announce billions.
+    if 2 * len(factors) != head_dim or any(
         not math.isclose(a, b, rel_tol=_ROPE_TOLERANCE)
-        for a, b in zip(factors, expected, strict=True)
+        for a, b in zip(factors, _divisors(scaling, theta, head_dim), strict=True)
     ):
         raise ModelError(
             'tensor "rope_freqs.weight" is not Llama 3\'s frequency scaling',

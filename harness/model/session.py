@@ -60,19 +60,25 @@ class DecoderSession(StepSession):
 
     def prepare(self, batch: int, context: int) -> None:
         """Allocate the state, touching all of it, so that no first touch is timed."""
+        import torch
+
         from harness.model.decoder import State
 
         decoder = self.loaded()
         self._state = None  # released before the next is allocated
         positions = context + self.spare_positions
-        self._state = State.allocate(
-            decoder.config, batch, positions, decoder.dtype, decoder.device
-        )
+        with torch.inference_mode():  # a step then keeps no versions of what it writes
+            self._state = State.allocate(
+                decoder.config, batch, positions, decoder.dtype, decoder.device
+            )
         self._context = context
 
     def reset(self) -> None:
         """Forget every row."""
-        self.prepared().reset()
+        import torch
+
+        with torch.inference_mode():
+            self.prepared().reset()
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Process prompts [B, T] of `lengths` [B]; return the first tokens, int64 [B].
@@ -114,7 +120,10 @@ class DecoderSession(StepSession):
 
     def feed(self, tokens: Tensor) -> None:
         """Replace the tokens that the next `decode` feeds: int64 [B] on the host."""
-        self.prepared().tokens.copy_(tokens)
+        import torch
+
+        with torch.inference_mode():
+            self.prepared().tokens.copy_(tokens)
 
     def logits(self) -> Tensor:
         """Return the logits behind the last tokens: float32 [B, V] on the host, a copy."""

@@ -53,8 +53,12 @@ def log_centres(
 
 
 def median(x: Array) -> float:
-    """Return the median of one sample or more; of one it is that one, at a tenth of the time."""
-    return float(x[0]) if x.size == 1 else float(np.median(x))
+    """Return the median of one finite sample or more: numpy's, whose checks take ten times as long.
+
+    It is asked for some thousand times where a store's runs are held against each other.
+    """
+    y, half = np.sort(x), x.size // 2
+    return float(y[half] if x.size % 2 else (y[half - 1] + y[half]) / 2)
 
 
 def _pairs(base: Array, cand: Array) -> Centres | str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.stats.centres import Centres
+from harness.stats.centres import Centres, median
 from harness.stats.robust import robust_centre
 
 __all__ = ["Estimate", "answers", "paired_estimate", "unpaired_estimate", "winsorised"]
@@ -105,6 +105,6 @@ def unpaired_estimate(centres: Centres) -> Estimate:
 
 def winsorised(x: Array) -> Array:
     """Return log centres with gross outliers pulled to a fence; [n] to [n]."""
-    centre = np.median(x)
-    reach = _FENCE * _MAD * np.median(np.abs(x - centre))
+    centre = median(x)
+    reach = _FENCE * _MAD * median(np.abs(x - centre))
     return np.clip(x, centre - reach, centre + reach) if reach > 0 else x

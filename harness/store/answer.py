@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.metrics import Metric
 from harness.reading import Reading
@@ -134,17 +136,28 @@ def labels(record: RunRecord) -> dict[str, str]:
     options = [{**c.backend_options, "model": c.model} for c in record.cases]
     common = {key for key in _EVERYWHERE if all(key in own for own in options)}
     shown = [o for c, o in zip(record.cases, options, strict=True) if c.figures] or options
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for case, own in zip(record.cases, options, strict=True):
+        alike.setdefault(case.backend, []).append(own)
+    differs = {backend: _differing(some) for backend, some in alike.items()}
+    everywhere = _differing(shown)
     names = {}
     for case, own in zip(record.cases, options, strict=True):
-        alike = [o for c, o in zip(record.cases, options, strict=True) if c.backend == case.backend]
         said = [
             str(own[key]) if key in ("dtype", "model") else f"{key}={own[key]}"
             for key in own
-            if any(o.get(key) != own[key] for o in (shown if key in common else alike))
+            if key in (everywhere if key in common else differs[case.backend])
+            or (key in common and own[key] != shown[0][key])
         ]
         names[case.id] = " ".join([case.backend, *said])
     by_scenario = {(names[c.id], c.scenario, str(c.scenario_options)) for c in record.cases}
     return names if len(by_scenario) == len(record.cases) else {c.id: c.id for c in record.cases}
+
+
+def _differing(options: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the options in which some of these are not as the first."""
+    keys = {key for own in options for key in own}
+    return {key for key in keys if any(o.get(key) != options[0].get(key) for o in options)}
 
 
 def ratio(best: Reading, other: Reading) -> Reading:

@@ -69,12 +69,15 @@ class StaticSite(Site):
                     rows.setdefault(case["slug"], []).append(row)
                     about[case["slug"]] = case
         pages = Pages(folder, url)
-        for slug in sorted(touched | set(rows)):
-            _update_case(folder, pages, slug, {*stale, *gone}, rows.get(slug, []), about.get(slug))
+        dropped = {*stale, *gone}
+        known = {
+            slug: _update_case(folder, pages, slug, dropped, rows.get(slug, []), about.get(slug))
+            for slug in sorted(touched | set(rows))
+        }
         runs = sorted(
             summaries.values(), key=lambda r: (r["created_at"] or "", r["id"]), reverse=True
         )
-        _finish(folder, pages, runs, url)
+        _finish(folder, pages, runs, known, url)
         _State(url, sources, made_of).write(folder)
         return len(fresh)
 
@@ -147,15 +150,15 @@ def _update_case(
     stale: set[str],
     fresh: Sequence[dict[str, Any]],
     about: dict[str, Any] | None,
-) -> None:
-    """Replace a case's rows of the runs that changed; a case without runs goes."""
+) -> dict[str, Any]:
+    """Replace a case's rows of the runs that changed, and return it; one without runs goes."""
     file = folder / "data" / "cases" / f"{slug}.json"
     known = _json(file, {"rows": []})
     rows = [row for row in known["rows"] if row["run"] not in stale] + list(fresh)
     if not rows:
         file.unlink(missing_ok=True)
         (folder / "cases" / f"{slug}.html").unlink(missing_ok=True)
-        return
+        return {"rows": []}
     rows.sort(
         key=lambda row: (row["created_at"], row["run"], row.get("metric", ""), row.get("point", ""))
     )
@@ -163,12 +166,19 @@ def _update_case(
     case = {"schema": SCHEMA, **case, "rows": rows}
     pages.write(f"data/cases/{slug}.json", dumped(case))
     pages.case(case, list(changes(case["id"], slug, rows)))
+    return case
 
 
-def _finish(folder: Path, pages: Pages, runs: Sequence[Mapping[str, Any]], url: str | None) -> None:
-    """Write all that is made of every run at once."""
+def _finish(
+    folder: Path,
+    pages: Pages,
+    runs: Sequence[Mapping[str, Any]],
+    known: Mapping[str, dict[str, Any]],
+    url: str | None,
+) -> None:
+    """Write all that is made of every run at once; cases that are not `known` are read."""
     files = sorted((folder / "data" / "cases").glob("*.json"))
-    cases = [json.loads(file.read_bytes()) for file in files]
+    cases = [known.get(file.stem) or json.loads(file.read_bytes()) for file in files]
     moved = [change for case in cases for change in changes(case["id"], case["slug"], case["rows"])]
     moved.sort(key=lambda c: (c.row["created_at"], c.slug, c.metric, c.point), reverse=True)
     pages.write("data/runs.json", dumped(list(runs)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ def said_of(store: str, pair: Pair) -> dict[str, Any]:
             base,
             cand,
             # What decides, and nothing that is only explored: the verdicts are the same.
-            Rules(margin=rules.margin, margins=rules.margins, only=_primary(base, cand)),
+            replace(rules, only=_primary(base, cand), tails=False),
             history=[one for one in earlier if counts_beside(one.record, base, cand)],
         )
     except (HarnessError, ValueError) as error:  # a damaged file of samples, a gate that is none
