@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 
 from harness.profiling.record import Compiled, Memory, PhaseProfile, Profile, Row
-from harness.profiling.words import families_of, profile_line
-from harness.shown import number, printable, quantity
+from harness.profiling.words import counted_words, families_of, profile_line
+from harness.shown import printable, quantity
 
 __all__ = ["show_profile"]
 
@@ -22,7 +22,7 @@ def show_profile(console: Console, profile: Profile) -> None:
         console.print(f"  {profile_line(profile)}", markup=False)
         return
     lines = [line for phase in profile.phases for line in _phase(phase, profile.ceilings)]
-    lines += list(_counted(profile.counters))
+    lines += list(_counted(profile))
     lines += list(_compiled(profile.compiled)) if profile.compiled else []
     lines += list(_memory(profile.memory)) if profile.memory else []
     lines += [f"  ! {note}" for note in profile.notes]
@@ -55,17 +55,12 @@ def _roofline(row: Row, ceilings: Mapping[str, float]) -> str:
     return f"  {row.bytes / row.ns:.1f} GB/s, {bound / row.ns:.0%} of its roofline"
 
 
-def _counted(counters: Mapping[str, float]) -> Iterator[str]:
-    sampled = counters.get("py_spy_slowdown")
+def _counted(profile: Profile) -> Iterator[str]:
+    sampled = profile.counters.get("py_spy_slowdown")
     if sampled is not None:
         yield f"  py-spy: {sampled:.2f}× slower while sampled"
-    rest = {n: v for n, v in counters.items() if not n.startswith("py_spy") and v}
-    if rest:
-        yield "  per token: " + ", ".join(
-            f"{name.replace('_', ' ')} {number(value)}" for name, value in rest.items()
-        )
-    if rest.get("cycles") and rest.get("instructions"):
-        yield f"  {rest['instructions'] / rest['cycles']:.2f} instructions a cycle"
+    if words := counted_words(profile):
+        yield f"  per token: {words}"
 
 
 def _compiled(found: Compiled) -> Iterator[str]:

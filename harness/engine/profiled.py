@@ -17,6 +17,7 @@ from harness.contracts import Backend, Lab, Point, Scenario, Session, StepSessio
 from harness.engine.case import ProfileTask
 from harness.engine.clock import now_ns, seconds_since
 from harness.engine.events import PhaseStarted, Speaker
+from harness.engine.loading import load_case
 from harness.errors import SessionError, UnavailableError
 from harness.plugins import add_file, find
 
@@ -55,17 +56,11 @@ def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
     import torch
 
     torch.set_num_threads(case.threads)
-    from harness.model import open_model
-
     with contextlib.ExitStack() as looking:
         ledger, engines = _from_the_start(task, looking)
         _phase(speaker, ledger, "load")
-        can = backend.availability(case.device)
-        if not can.ok:
-            raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
-        model = open_model(case.model, seed=case.model_seed)
-        session = backend.load(model, case.device, backend_options)
-        points = scenario.points(options, model.config)
+        session, config = load_case(case, backend, backend_options)
+        points = scenario.points(options, config)
         point = next((p for p in points if p.label == task.point), None)
         if point is None:
             raise SessionError(f"has no point {task.point!r}")
@@ -73,8 +68,8 @@ def profile_case(task: ProfileTask, speaker: Speaker) -> Profile:
         session.prepare(point.batch, point.context)
         if task.reference is not None:
             _phase(speaker, ledger, "verify", point.label)
-            _verify(session, point, task, model.config)
-        watched = _Watched.of(task, speaker, scenario, session, point, options, model.config)
+            _verify(session, point, task, config)
+        watched = _Watched.of(task, speaker, scenario, session, point, options, config)
         made = watched.profile(ledger, engines)
         session.close()
     if "compile" in task.kinds:

@@ -39,6 +39,7 @@ from harness.contracts import (
 from harness.engine.case import DuetTask, PlanTask, ProfileTask, ReferenceTask, Task
 from harness.engine.clock import now_ns
 from harness.engine.events import Failed, PhaseStarted, Result, SampleRow, SpanRow, Speaker
+from harness.engine.loading import load_case
 from harness.errors import HarnessError, UnavailableError
 from harness.model.session import return_freed_pages
 from harness.plugins import add_file, find
@@ -226,19 +227,8 @@ class _CaseWorker:
 
     def _load(self, backend: Backend, options: Any) -> Session:
         with self._in_phase("load"):
-            # In a call of its own: the file and its tokenizer are gone before memory is looked at.
-            return self._loaded(backend, options)
-
-    def _loaded(self, backend: Backend, options: Any) -> Session:
-        from harness.model import open_model
-
-        case = self._case
-        can = backend.availability(case.device)
-        if not can.ok:
-            raise UnavailableError(can.reason or "is not available here", remedy=can.remedy)
-        model = open_model(case.model, seed=case.model_seed)
-        self._config = model.config
-        return backend.load(model, case.device, options)
+            session, self._config = load_case(self._case, backend, options)
+            return session
 
     def _measure(self, scenario: Scenario, session: Session) -> bool:
         """Take every point from prepare to measure; False where its outputs are wrong."""

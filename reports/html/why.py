@@ -16,7 +16,13 @@ from harness.profiling.flame import Look, flame_graph
 from harness.profiling.record import Memory, PhaseProfile, Profile, Row
 from harness.profiling.stacks import Node, Stack, speedscope
 from harness.profiling.stored import Seen, profiles_of
-from harness.profiling.words import phase_line, place_words, profile_line, slowdown_words
+from harness.profiling.words import (
+    counted_words,
+    phase_line,
+    place_words,
+    profile_line,
+    slowdown_words,
+)
 from harness.shown import number, printable, quantity, share
 from reports.html.allocations import allocations
 
@@ -96,21 +102,12 @@ def _case(seen: Seen, prefix: str) -> Why:
         flame=_flame(seen),
         samples=sum(seen.stacks.values()),
         speedscope=_speedscope(seen),
-        counters=_counters(profile),
+        counters=counted_words(profile),
         compiled=_compiled(profile),
         memory=_memory(profile.memory),
         allocations=_allocations(profile.memory, prefix),
         largest=_largest(profile.memory),
         notes=profile.notes if phases else [],
-    )
-
-
-def _counters(profile: Profile) -> str:
-    """Return what is counted per token, in one line."""
-    return ", ".join(
-        f"{name.replace('_', ' ')} {number(value)}"
-        for name, value in profile.counters.items()
-        if not name.startswith("py_spy")
     )
 
 
