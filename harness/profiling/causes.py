@@ -118,13 +118,13 @@ def _words(group: Sequence[Change]) -> str:
     what = f"{top.operator} called from {place}" if place else top.operator
     before, after = top.calls
     if top.is_new:
-        return f"{what}, new: {after:g} calls"
+        return f"{what}, new: {_calls(after)}"
     if not _same_calls(top):
-        return f"{what}: {before:g} calls became {after:g}"
+        return f"{what}: {_calls(before)} became {after:g}"
     old, new = top.dtypes
     if old != new:
         return f"{what}: {old} became {new}"
-    return f"{what}: the same {after:g} calls, each {_slower(top.ns)}"
+    return f"{what}: the same {_calls(after)}, {'each ' * (after != 1)}{_slower(top.ns)}"
 
 
 def _slower(ns: float) -> str:
@@ -138,6 +138,10 @@ def _surely_slower(change: PhaseChange) -> list[Change]:
         return []
     ns, low, high = together(same, CONFIDENCE)
     return same if (low > 0 or high < 0) and ns * change.change_ns > 0 else []
+
+
+def _calls(number: float) -> str:
+    return f"{number:g} call{'' if number == 1 else 's'}"
 
 
 def _same_calls(change: Change) -> bool:
