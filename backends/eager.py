@@ -78,6 +78,16 @@ class EagerSession(DecoderSession):
         super().__init__(decoder, {"sdpa": sdpa, **facts})
         self._sdpa = sdpa
 
+    def prepare(self, batch: int, context: int) -> None:
+        """Allocate as inference tensors: a step keeps no versions of what it writes.
+
+        Those who compile cannot: neither torch.export nor a graph of torch.compile takes them.
+        """
+        import torch
+
+        with torch.inference_mode():
+            super().prepare(batch, context)
+
     def read_prompts(self, state: State, tokens: Tensor, lengths: Tensor) -> None:
         """Run `prefill` operation by operation."""
         with _attention(self._sdpa):

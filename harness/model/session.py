@@ -60,17 +60,14 @@ class DecoderSession(StepSession):
 
     def prepare(self, batch: int, context: int) -> None:
         """Allocate the state, touching all of it, so that no first touch is timed."""
-        import torch
-
         from harness.model.decoder import State
 
         decoder = self.loaded()
         self._state = None  # released before the next is allocated
         positions = context + self.spare_positions
-        with torch.inference_mode():  # a step then keeps no versions of what it writes
-            self._state = State.allocate(
-                decoder.config, batch, positions, decoder.dtype, decoder.device
-            )
+        self._state = State.allocate(
+            decoder.config, batch, positions, decoder.dtype, decoder.device
+        )
         self._context = context
 
     def reset(self) -> None:
