@@ -96,9 +96,12 @@ def legend(axes: Axes, theme: Theme, *, dotted: str = "", ring: str = "", column
         axes.plot([], [], color=theme.soft, lw=0.9, ls=(0, (2, 2)), label=dotted)
     if ring:
         axes.plot([], [], "o", ms=10, mfc="none", mec=theme.soft, label=ring)
-    count = len(axes.get_legend_handles_labels()[1])
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))  # a series is named once
+    most = 2 if theme.narrow else columns
     axes.legend(
+        entries.values(), entries.keys(),
         loc="lower left", bbox_to_anchor=(0, 1.01), borderaxespad=0, columnspacing=1.4,
-        ncols=1 if theme.narrow and columns < 4 else min(count, 2 if theme.narrow else columns),
+        ncols=1 if theme.narrow and columns < 4 else min(len(entries), most),
         handlelength=2.2,
     )  # fmt: skip

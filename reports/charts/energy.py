@@ -91,16 +91,20 @@ class EnergyChart(Chart):
                         [r["latency"]], [r["net"]], ls="none", marker="_", ms=9, color=color
                     )
                     marked(net[0], r["series"], f"{r['label']}: net {number(r['net'])} J per token")
-        axes.set_xlim(left=0)
+                axes.annotate(
+                    r["point"] or r["scenario"], (r["latency"], r["value"]), xytext=(6, 3),
+                    textcoords="offset points", fontsize=7, color=theme.soft,
+                )  # fmt: skip
+        axes.set_xlim(0, 1.12 * max(data["latency"]))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("time per token, ms")
         axes.set_ylabel("energy per token, J")
         legend(axes, theme)
-        tokens = [int(n) for n in data["n"]]
+        low, high = int(data["n"].min()), int(data["n"].max())
+        tokens = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         theme.note(
             figure,
-            "bars: bounds of reading the sensor; dash: net of idle; "
-            f"n = {min(tokens):,} to {max(tokens):,} tokens a point",
+            f"bars: bounds of reading the sensor; dash: net of idle; n = {tokens} tokens a point",
         )
         return figure
 
