@@ -167,7 +167,7 @@ class TelemetrySpec(_Spec):
 
 ProfilerName = Literal[
     "torch", "roofline", "py-spy", "native", "trace", "counters", "onnx", "compile", "code",
-    "memory",
+    "memory", "nsys",
 ]  # fmt: skip
 
 

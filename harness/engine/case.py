@@ -50,7 +50,7 @@ class _Task(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     parent_pid: int
-    """The worker ends when this process does."""
+    """The worker ends when this process does; 0: when whoever started it does."""
     plugin_files: list[Path] = []
     cache: Path | None = None
     """Where plugins keep what can be made again; None leaves it to the environment."""

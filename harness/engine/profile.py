@@ -15,6 +15,7 @@ from harness.engine.plan import Plan
 from harness.engine.reference import MOST_POSITIONS, reference_path
 from harness.engine.run import compute_reference
 from harness.engine.spawn import Interpreter, run_worker
+from harness.errors import UnavailableError
 from harness.profiling.kinds import apart, processes
 from harness.spec import ProfilerName
 
@@ -122,16 +123,21 @@ def profile_once(
         brief: Whether each way of looking is taken once, and the tokens, which rounds of the same
             run have checked, are not checked again.
     """
+    from harness.profiling import nsys
     from harness.profiling.record import Profile
 
     case = side.case
+    try:
+        within = nsys.command(stem) if "nsys" in kinds else []
+    except UnavailableError as error:
+        return Profile(case=case.id, round=number, phases=[], notes=[str(error)]), None
     if "compile" in kinds:  # else there would be nothing to see but hits
         cache_of_worker = stem.with_suffix(".cache")
         cache_of_worker.mkdir(exist_ok=True)
     else:
         cache_of_worker = cache
     task = ProfileTask(
-        parent_pid=os.getpid(),
+        parent_pid=0 if within else os.getpid(),
         plugin_files=list(side.plugin_files),
         cache=cache_of_worker.resolve(),
         case=case,
@@ -158,11 +164,17 @@ def profile_once(
         time_limit=side.plan.suite.run.time_limit,
         listen=listen,
         interpreter=side.interpreter,
+        within=within,
     )
     shutil.rmtree(stem.with_suffix(".cache"), ignore_errors=True)
     if ended.failure is not None:
         return None, ended.failure
-    return Profile.model_validate_json(task.output.read_bytes()), None
+    made = Profile.model_validate_json(task.output.read_bytes())
+    if within and nsys.report_of(stem).exists():
+        made.notes.append(f"nsys: {nsys.report_of(stem)}, to be opened in Nsight Systems")
+    elif within:
+        made.notes.append(f"nsys: it left no report; what it said is in {stem.with_suffix('.log')}")
+    return made, None
 
 
 def _turns(found: Sequence[Profiled], rounds: int) -> Iterator[tuple[int, Profiled]]:

@@ -22,6 +22,8 @@ from harness.errors import SessionError, UnavailableError
 from harness.plugins import add_file, find
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.profiling.collect import Pass, ProfiledSession
     from harness.profiling.memory import Ledger
     from harness.profiling.onnxruntime import EngineProfiles
@@ -87,8 +89,10 @@ def _from_the_start(
     """Set up what must be there when a backend is loaded."""
     ledger = engines = None
     if "memory" in task.kinds:
-        from harness.profiling.memory import Ledger
+        from harness.profiling.memory import Ledger, device_history
 
+        if task.case.device != "cpu":
+            looking.enter_context(device_history(_history(task)))
         ledger = looking.enter_context(Ledger())
     if "onnx" in task.kinds:
         from harness.profiling.onnxruntime import EngineProfiles
@@ -176,6 +180,9 @@ class _Watched:
         if ledger is not None:
             self._alone(ledger)
             return made
+        if "nsys" in kinds:
+            self._ranges()
+            return made
         if engines is not None:
             self._engine(engines)
         if "torch" in kinds and not made.phases:
@@ -225,6 +232,21 @@ class _Watched:
                 iterations = self.begin()
             self.session.end_window()
         self.session.current = "none"
+
+    def _ranges(self) -> None:
+        """Mark phases and layers for Nsight Systems, which looks on from outside."""
+        from harness.profiling.nsys import nvtx
+
+        if self.session is None:
+            self.made.notes.append("nsys: this backend is seen as a stream: no ranges")
+            return
+        self._say("nsys")
+        try:
+            self.session.ranged = nvtx().call
+        except UnavailableError as error:
+            self.made.notes.append(str(error))
+            self.session.ranged = lambda _: contextlib.nullcontext()
+        self._passes(("warm", "ranged", "ranged"))
 
     def _engine(self, engines: EngineProfiles) -> None:
         """Cut the engine's own profile at the calls of each phase."""
@@ -313,6 +335,8 @@ class _Watched:
                 pass
         self.made.memory, notes = ledger.close()
         self.made.notes += notes
+        if self.task.case.device != "cpu":
+            self.made.notes.append(f"memory: {_history(self.task)}, for pytorch.org/memory_viz")
 
     def _place_files(self) -> None:
         """Note where the files lie that rows name, for who asks who wrote a line."""
@@ -321,6 +345,11 @@ class _Watched:
         named = {row.function.rpartition(":")[0] for p in self.made.phases for row in p.rows}
         files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
         self.made.files = {short(f): f for f in files if isinstance(f, str) and short(f) in named}
+
+
+def _history(task: ProfileTask) -> Path:
+    """Return where the GPU's allocations go."""
+    return task.output.with_suffix(".snapshot.pickle")
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,7 @@ def run_worker(
     listen: Callable[[PhaseStarted | Progress], None],
     started: Callable[[int], None] = lambda _: None,
     interpreter: Interpreter = _OURS,
+    within: Sequence[str] = (),
 ) -> Ended:
     """Run one task in a fresh interpreter; return how it ended. No worker outlives this call.
 
@@ -114,10 +115,11 @@ def run_worker(
         listen: Called for each event while the worker waits for the answer.
         started: Called with the worker's process id as soon as it has one.
         interpreter: Which Python runs it.
+        within: A command that starts it, where it is to be watched from outside.
     """
     task_file.write_text(task.model_dump_json(indent=1))
     kills_before = _oom_kills()
-    with _started(task_file, log, threads, interpreter) as (process, events, answers):
+    with _started(task_file, log, threads, interpreter, within) as (process, events, answers):
         started(process.pid)
         conversation = _Conversation(listen, answers, time_limit, log)
         conversation.follow(process, events)
@@ -226,11 +228,16 @@ def _concluded(
 
 @contextlib.contextmanager
 def _started(
-    task_file: Path, log: Path, threads: int, interpreter: Interpreter
+    task_file: Path,
+    log: Path,
+    threads: int,
+    interpreter: Interpreter,
+    within: Sequence[str] = (),
 ) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
     events, events_in = os.pipe()
     answers_out, answers = os.pipe()
     command = [
+        *within,
         *worker_command(task_file, interpreter),
         *("--events", str(events_in), "--answers", str(answers_out)),
     ]

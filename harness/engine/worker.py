@@ -93,7 +93,7 @@ def _end_with(parent_pid: int) -> None:
     """Have the kernel end this process when the harness ends, however it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
+    if parent_pid and os.getppid() != parent_pid:
         # It ended before the request to be told took effect.
         sys.exit(1)
 

@@ -4,6 +4,7 @@
     timed     torch.profiler, no stack
     stacked   torch.profiler with Python's stack
     lines     a dispatch mode that looks at the stack
+    ranged    a named range around each call, for a profiler that looks from outside
     engine    the time of day around each call: where an engine's own profile is cut
     warm      nothing, for a window's length
     none      nothing, to the iteration's end: calls are counted
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pass", "ProfiledSession", "WindowDone"]
 
-Pass = Literal["warm", "plain", "timed", "stacked", "lines", "engine", "none"]
+Pass = Literal["warm", "plain", "timed", "stacked", "lines", "ranged", "engine", "none"]
 
 _SKIPPED = 2
 """Decode calls of an iteration before the window: the first ones after a prompt are cold."""
@@ -80,6 +81,8 @@ class ProfiledSession(StepSession):
         """Calls of iterations that ran to their end."""
         self.entered: Callable[[Phase], None] = lambda _: None
         """Called as each call of a phase begins."""
+        self.ranged: Callable[[str], contextlib.AbstractContextManager[None]]
+        """Marks a call; set before `current` is."""
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Pass on, watched: every prompt is a window of its own."""
@@ -122,6 +125,11 @@ class ProfiledSession(StepSession):
 
         if self.current in ("timed", "stacked"):
             with record_function(f"{MARK}{phase}"):
+                result = work()
+                self._session.synchronize()
+            return result
+        if self.current == "ranged":
+            with self.ranged(phase):
                 result = work()
                 self._session.synchronize()
             return result

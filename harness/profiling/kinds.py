@@ -25,9 +25,14 @@ KINDS: dict[ProfilerName, str] = {
     "compile": "graph breaks, recompiles, kernels and time of torch.compile",
     "code": "the code that torch.compile generated, kept",
     "memory": "allocations by phase, and what lives at the peak",
+    "nsys": "a report of Nsight Systems, with NVTX ranges by phase and layer",
 }
 USUAL: tuple[ProfilerName, ...] = ("torch", "roofline", "py-spy")
-ALONE: tuple[tuple[ProfilerName, ...], ...] = (("compile", "code"), ("memory",))
+ALONE: tuple[tuple[ProfilerName, ...], ...] = (
+    ("compile", "code"),
+    ("memory",),
+    ("nsys",),
+)
 """Each group in a process of its own."""
 
 assert set(KINDS) == set(get_args(ProfilerName))

@@ -10,15 +10,18 @@ the process as a whole is what the scenario `memory` measures.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import tracemalloc
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -28,12 +31,14 @@ from harness.profiling.lines import users_frame
 from harness.profiling.operators import short
 from harness.profiling.record import Alive, Held, Memory, Timeline
 
-__all__ = ["Change", "Ledger", "timeline"]
+__all__ = ["Change", "Ledger", "device_history", "timeline"]
 
 _LARGEST = 12
 _POINTS = 300
 _OWNERS = 5
 """That a timeline tells apart."""
+_HISTORY = 100_000
+"""Events of a GPU's allocator, the newest: some 50 MB."""
 _YOUNG = 64
 """Operators after which a storage that lives is asked after less often."""
 
@@ -219,6 +224,20 @@ def _place(frame: Any) -> str:
         return ""
     code = found.f_code
     return f"{short(code.co_filename)}:{found.f_lineno} ({code.co_name})"
+
+
+@contextlib.contextmanager
+def device_history(file: Path) -> Iterator[None]:
+    """Have PyTorch record what it allocates on the GPU, with stacks; leave it in a file.
+
+    The file is for pytorch.org/memory_viz.
+    """
+    torch.cuda.memory._record_memory_history(max_entries=_HISTORY)
+    try:
+        yield
+    finally:
+        torch.cuda.memory._dump_snapshot(str(file))  # type: ignore[no-untyped-call]
+        torch.cuda.memory._record_memory_history(enabled=None)
 
 
 def timeline(changes: Sequence[Change], phases: Sequence[tuple[str, float]]) -> Timeline | None:
