@@ -84,7 +84,7 @@ def test_the_worker_runs_within_it_and_a_note_says_where_the_report_is(tmp_path:
     done = subprocess.run(
         [
             Path(sys.executable).with_name("harness"), "profile", "suite.toml",
-            "--with", "nsys", "--output", "seen",
+            "--with", "nsys", "--rounds", "1", "--output", "seen",
         ],
         cwd=tmp_path,
         env={
