@@ -43,7 +43,7 @@ browser:  ## install Chromium where it is missing and apt may
 	  echo "no Chromium here, and none can be installed: browser tests will skip"
 
 unit: $(STAMP) browser  ## the tests alone
-	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## ruff: lint and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -51,8 +51,9 @@ max_seconds = 1
 min_samples = 3
 """
 _NEIGHBOUR = """
-import random, time
-while True:
+import os, random, time
+parent = os.getppid()
+while os.getppid() == parent:  # it ends with whoever started it, however that ends
     until = time.monotonic() + random.expovariate(1 / {seconds})
     while time.monotonic() < until:
         pass

@@ -13,3 +13,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _heap_set_aside() -> None:
     """Sessions collect garbage as they close: what a module's imports left need not be searched."""
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those who follow a page of the docs take a minute or more: begun last, all would wait."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_docs"))
