@@ -245,7 +245,6 @@ class _Watched:
             self.session.ranged = nvtx().call
         except UnavailableError as error:
             self.made.notes.append(str(error))
-            self.session.ranged = lambda _: contextlib.nullcontext()
         self._passes(("warm", "ranged", "ranged"))
 
     def _engine(self, engines: EngineProfiles) -> None:

@@ -81,8 +81,10 @@ class ProfiledSession(StepSession):
         """Calls of iterations that ran to their end."""
         self.entered: Callable[[Phase], None] = lambda _: None
         """Called as each call of a phase begins."""
-        self.ranged: Callable[[str], contextlib.AbstractContextManager[None]]
-        """Marks a call; set before `current` is."""
+        self.ranged: Callable[[str], contextlib.AbstractContextManager[None]] = lambda _: (
+            contextlib.nullcontext()
+        )
+        """Marks a call of a phase, for who looks on from outside."""
 
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Pass on, watched: every prompt is a window of its own."""
@@ -123,13 +125,9 @@ class ProfiledSession(StepSession):
     def _marked(self, phase: Phase, work: Callable[[], Tensor]) -> Tensor:
         from torch.profiler import record_function
 
-        if self.current in ("timed", "stacked"):
-            with record_function(f"{MARK}{phase}"):
-                result = work()
-                self._session.synchronize()
-            return result
-        if self.current == "ranged":
-            with self.ranged(phase):
+        if self.current in ("timed", "stacked", "ranged"):
+            ranged = self.current == "ranged"
+            with self.ranged(phase) if ranged else record_function(f"{MARK}{phase}"):
                 result = work()
                 self._session.synchronize()
             return result

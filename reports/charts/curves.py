@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.pictures import marked
+from harness.shown import quantity
 from harness.theme import Theme
 from reports.charts.tidy import named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-__all__ = ["batch_axis", "curve", "legend", "scaled"]
+__all__ = ["batch_axis", "bytes_axis", "curve", "legend", "scaled"]
 
 _FAR = 20.0
 """From so many times on between the ends, equal ratios are drawn equally long."""
@@ -88,6 +91,14 @@ def batch_axis(axes: Axes, values: Iterable[int], words: str = "batch, rows") ->
     axes.minorticks_off()
     axes.set_xlim(ticks[0] / 1.15, ticks[-1] * 1.15)
     axes.set_xlabel(words)
+
+
+def bytes_axis(axis: Axis, most: float, ticks: int) -> None:
+    """Label an axis in KiB, MiB, … at steps of a power of two, at most `ticks` up to `most`."""
+    from matplotlib.ticker import MultipleLocator
+
+    axis.set_major_locator(MultipleLocator(2.0 ** math.ceil(math.log2(max(most / ticks, 1)))))
+    axis.set_major_formatter(lambda v, _: quantity(v, "bytes"))
 
 
 def legend(axes: Axes, theme: Theme, *, dotted: str = "", ring: str = "", columns: int = 3) -> None:

@@ -10,7 +10,7 @@ from harness.pictures import marked
 from harness.shown import number, quantity
 from harness.store.view import lines
 from reports.charts.curves import curve, legend
-from reports.charts.tidy import WHICH, Seen, frame, records, seen
+from reports.charts.tidy import WHICH, Seen, frame, records, seen, span_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,8 +100,7 @@ class EnergyChart(Chart):
         axes.set_xlabel("time per token, ms")
         axes.set_ylabel("energy per token, J")
         legend(axes, theme)
-        low, high = int(data["n"].min()), int(data["n"].max())
-        tokens = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        tokens = span_words(data["n"])
         theme.note(
             figure,
             f"bars: bounds of reading the sensor; dash: net of idle; n = {tokens} tokens a point",

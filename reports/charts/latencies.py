@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Chart
 from harness.pictures import marked
-from harness.shown import number, quantity
+from harness.shown import quantity
 from reports.charts.curves import legend
-from reports.charts.tidy import WHICH, frame, named, records, seen
+from reports.charts.tidy import WHICH, frame, named, records, seen, span_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,9 +243,7 @@ def _figure(axes: Axes, row: dict[str, Any], y: float, theme: Theme) -> None:
 
 
 def _counts(data: pd.DataFrame) -> str:
-    said = []
-    for metric, part in data.groupby("metric", sort=False):
-        low, high = int(part["n"].min()), int(part["n"].max())
-        said.append(f"n = {number(low)}{'' if low == high else f' to {number(high)}'} {metric}")
+    by_metric = data.groupby("metric", sort=False)
+    said = [f"n = {span_words(part['n'])} {metric}" for metric, part in by_metric]
     processes = int(data["processes"].max())
     return f"{', '.join(said)} in {processes} process{'' if processes == 1 else 'es'} a case"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.contracts import Chart
 from harness.pictures import marked
 from harness.shown import quantity
-from reports.charts.curves import legend
+from reports.charts.curves import bytes_axis, legend
 from reports.charts.tidy import WHICH, Seen, frame, named, records, seen
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ class MemoryChart(Chart):
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_formatter(lambda v, _: quantity(v, "bytes"))
-        axes.xaxis.set_major_locator(_binary_steps(axes.get_xlim()[1]))
+        bytes_axis(axes.xaxis, axes.get_xlim()[1], 6)
         axes.set_xlabel("memory in use")
         for place, name in enumerate(_PARTS):
             axes.barh(
@@ -157,15 +156,6 @@ class MemoryChart(Chart):
         processes = int(max((r["processes"] or 1) for r in rows))
         theme.note(figure, f"{note}; n = {processes} process{'' if processes == 1 else 'es'} a bar")
         return figure
-
-
-def _binary_steps(most: float) -> Any:
-    from matplotlib.ticker import MultipleLocator
-
-    step = 2.0**20
-    while most / step > 6:
-        step *= 2
-    return MultipleLocator(step)
 
 
 def _phases(one: Seen) -> Iterator[dict[str, Any]]:

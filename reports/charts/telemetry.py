@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Chart
 from harness.shown import quantity
-from reports.charts.curves import legend
+from reports.charts.curves import bytes_axis, legend
 from reports.charts.tidy import WHICH, Seen, frame, records, seen
 
 if TYPE_CHECKING:
@@ -125,8 +124,6 @@ class TelemetryChart(Chart):
 
     def draw(self, data: pd.DataFrame, theme: Theme) -> Figure:
         """Draw a panel per kind of sensor over one axis of time."""
-        from matplotlib.ticker import MultipleLocator
-
         readings = data[data["kind"] == "reading"]
         shown = [panel for panel in _PANELS if (readings["panel"] == panel.title).any()]
         figure, axes = theme.axes(len(shown), height=1.45 * len(shown) + 0.6, sharex=True)
@@ -144,9 +141,7 @@ class TelemetryChart(Chart):
             if panel.rate:  # what a child of the worker used before it was seen counts at once
                 each.set_ylim(top=1.5 * max(float(part["value"].max()), 0.1))
             if panel.unit == "bytes":
-                step = 2.0 ** math.ceil(math.log2(max(float(part["high"].max()) / 4, 1)))
-                each.yaxis.set_major_locator(MultipleLocator(step))
-                each.yaxis.set_major_formatter(lambda v, _: quantity(v, "bytes"))
+                bytes_axis(each.yaxis, float(part["high"].max()), 4)
             count = part["name"].nunique()
             columns = 2 if theme.narrow else 4
             if count > 1:

@@ -32,6 +32,7 @@ __all__ = [
     "samples_words",
     "seen",
     "short",
+    "span_words",
 ]
 
 WHICH: Mapping[str, str] = {
@@ -119,11 +120,12 @@ def named(row: Mapping[str, Any]) -> str:
 
 def samples_words(data: pd.DataFrame) -> str:
     """Say how many samples and processes stand behind each value: `n = 120 to 378 …`."""
-    n, processes = _span(data["n"]), _span(data["processes"])
+    n, processes = span_words(data["n"]), span_words(data["processes"])
     return f"n = {n} samples in {processes} process{'' if processes == '1' else 'es'}" if n else ""
 
 
-def _span(column: pd.Series[Any]) -> str:
+def span_words(column: pd.Series[Any]) -> str:
+    """Return the least and the most of a column of counts: `8 to 1,386`, or `8`; empty if none."""
     known = column.dropna()
     if known.empty:
         return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.charts import LIGHT
 from harness.pictures import svg
 from harness.shown import printable, quantity
+from reports.charts.curves import bytes_axis, legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from harness.theme import Theme
 
 __all__ = ["allocations"]
-
-_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 
 
 def allocations(found: Timeline, prefix: str, *, slim: bool) -> str:
@@ -43,13 +42,12 @@ def allocations(found: Timeline, prefix: str, *, slim: bool) -> str:
 
 
 def _figure(found: Timeline, names: list[str], most: int, theme: Theme) -> Figure:
-    unit, size = next((u, s) for u, s in _UNITS if most >= s or s == 1)
     figure, (axes,) = theme.axes(height=3.4 if theme.narrow else 2.8)
-    end = max(found.ms[-1], *(since for _, since in found.phases)) if found.phases else found.ms[-1]
+    end = max([found.ms[-1], *(since for _, since in found.phases)])
     times = [*found.ms, end]
     below = [0.0] * len(times)
     for place, (name, row) in enumerate(zip(names, found.bytes, strict=True)):
-        above = [b + v / size for b, v in zip(below, [*row, row[-1]], strict=True)]
+        above = [b + v for b, v in zip(below, [*row, row[-1]], strict=True)]
         color = theme.rule if name == names[-1] else theme.series[place % len(theme.series)]
         axes.fill_between(times, below, above, step="post", color=color, lw=0, label=name)
         below = above
@@ -61,13 +59,11 @@ def _figure(found: Timeline, names: list[str], most: int, theme: Theme) -> Figur
             textcoords="offset points", fontsize=7, color=theme.soft, va="top", rotation=90,
         )  # fmt: skip
     axes.set_xlim(0, end * 1.01 or 1)
-    axes.set_ylim(0, 1.4 * most / size or 1)
+    axes.set_ylim(0, 1.4 * most or 1)
     axes.set_xlabel("time, ms (slower than unwatched)")
-    axes.set_ylabel(f"tensors, {unit}")
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.01), borderaxespad=0,
-        ncols=1 if theme.narrow else 2, handlelength=1.2,
-    )  # fmt: skip
+    axes.set_ylabel("tensors")
+    bytes_axis(axes.yaxis, 1.4 * most, 6)
+    legend(axes, theme, columns=2)
     return figure
 
 
