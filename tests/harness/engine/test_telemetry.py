@@ -23,11 +23,12 @@ EAGER = 'name = "eager"\nthreads = 1'
 THROTTLED = 'name = "throttled"\nthreads = 1'
 PLUGIN = f"--plugin={harness.testing.throttled.__file__}"
 TICK_NS = 20_000_000
-# 40 iterations of at least 16 ms each are longer than the time between two throttlings.
+# 80 iterations of 16 ms or more, that no precision ends early: even half of them, where the rest is
+# called warm-up, last longer than the time between two throttlings.
 A_WHOLE_PERIOD = (
-    "--set=run.max_seconds=1.5",
-    "--set=run.min_samples=40",
-    "--set=run.max_samples=40",
+    "--set=run.max_seconds=4",
+    "--set=run.max_samples=80",
+    "--set=run.target=1e-6",
 )
 
 
@@ -36,11 +37,12 @@ def watched(write_suite: Callable[..., Path], run_suite_once: SuiteRunner) -> Ra
     """A run of two rounds, in which throttled iterations are discarded."""
     settings = [
         "telemetry.hz=50", "telemetry.on_disturbance=discard", "telemetry.keep=0.3",
-        "telemetry.idle_seconds=0.3", "run.max_seconds=1.2", "run.max_samples=60",
+        "telemetry.idle_seconds=0.3",
     ]  # fmt: skip
     return run_suite_once(
-        write_suite(THROTTLED, rounds=2), "--json", PLUGIN, *(f"--set={s}" for s in settings)
-    )
+        write_suite(THROTTLED, rounds=2), "--json", PLUGIN,
+        *(f"--set={s}" for s in settings), *A_WHOLE_PERIOD,
+    )  # fmt: skip
 
 
 @pytest.fixture
