@@ -3,7 +3,15 @@
 import gc
 import signal
 
+import hypothesis
 import pytest
+
+# A machine that is busy elsewhere makes any example late, and none of them wrong. What is too slow
+# for the suite shows in its slowest ten.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 # A shell that runs tests in its background has them ignore Ctrl-C, and so would all they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

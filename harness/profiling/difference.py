@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.profiling.record import PhaseProfile, Profile, Row
-from harness.stats.intervals import t_quantile
+from harness.stats.intervals import factor, t_quantile
 
 __all__ = ["CONFIDENCE", "Change", "PhaseChange", "difference", "together"]
 
@@ -127,7 +127,7 @@ def difference(base: Sequence[Profile], cand: Sequence[Profile], phase: str) -> 
     logs = np.array([math.log(c.plain_ns / b.plain_ns) for b, c in pairs])
     middle, low, high = _interval(logs, 0.95)
     changes = _changes(pairs)
-    whole = math.exp(middle) - 1
+    whole = factor(middle) - 1
     base_ns = float(np.mean([b.plain_ns for b, _ in pairs]))
 
     def matters(ns: float) -> bool:
@@ -145,9 +145,9 @@ def difference(base: Sequence[Profile], cand: Sequence[Profile], phase: str) -> 
     return PhaseChange(
         phase=phase,
         base_ns=base_ns,
-        ratio=math.exp(middle),
-        low=math.exp(low),
-        high=math.exp(high),
+        ratio=factor(middle),
+        low=factor(low),
+        high=factor(high),
         changes=tuple(changes),
         explained=tuple(explained) if sure else (),
     )
@@ -230,7 +230,7 @@ def _geometric(x: np.ndarray, confidence: float) -> tuple[float, float, float]:
     if not (np.all(x > 0) or np.all(x < 0)):
         return _interval(x, confidence)
     sign = float(np.sign(x[0]))
-    ends = [math.exp(end) for end in _interval(np.log(np.abs(x)), confidence)[1:]]
+    ends = [factor(end) for end in _interval(np.log(np.abs(x)), confidence)[1:]]
     low, high = sorted(sign * end for end in ends)
     return float(x.mean()), low, high
 

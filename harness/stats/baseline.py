@@ -18,6 +18,7 @@ from harness.stats.centres import log_centres, median
 from harness.stats.compare import EQUIVALENCE, Better, Comparison, incomparable, judge
 from harness.stats.detectable import pairs_to_settle
 from harness.stats.estimates import Estimate, winsorised
+from harness.stats.intervals import factor
 
 __all__ = ["ASSUMED", "RunSpread", "compare_stored"]
 
@@ -69,7 +70,7 @@ def compare_stored(
     freedom = sum(x.size - 1 for x in deviations)
     if freedom == 0:
         reason = "one process a run shows no spread between processes: run with --rounds 3 or more"
-        ratio = math.exp(float(here.mean() - np.mean([x.mean() for x in runs])))
+        ratio = factor(float(here.mean() - np.mean([x.mean() for x in runs])))
         return Comparison("inconclusive", ratio, None, None, None, 1, reason)
     process_variance = float(sum((x**2).sum() for x in deviations) / freedom)
     means = np.array([run.mean() for run in runs])

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.centres import Centres, log_centres
 from harness.stats.estimates import Estimate, answers, paired_estimate, unpaired_estimate
-from harness.stats.intervals import t_quantile
+from harness.stats.intervals import factor, t_quantile
 
 __all__ = ["Better", "Comparison", "Verdict", "compare", "incomparable", "judge", "settle"]
 
@@ -35,8 +35,6 @@ _VERDICTS: dict[tuple[Better, str], Verdict] = {
 }
 _TIMES = 10.0
 """From here on a ratio reads better as a factor than as percent."""
-_WIDEST = 50.0
-"""On a log scale; wider says nothing, and its exponential would overflow."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def settle(
     if isinstance(centres, str):
         return incomparable(centres)
     if reason := _nothing_to_judge_by(centres):
-        ratio = _factor(float(np.median(centres.cand) - np.median(centres.base)))
+        ratio = factor(float(np.median(centres.cand) - np.median(centres.base)))
         return Comparison("inconclusive", ratio, None, None, None, centres.pairs, reason)
     estimate = paired_estimate(centres) if paired else unpaired_estimate(centres)
     return judge(estimate, better, margin, alpha, equivalence, note=centres.note)
@@ -137,8 +135,8 @@ def judge(
     undirected: Verdict = "pass" if answer == "same" else "inconclusive"
     verdict = _VERDICTS.get((better, str(answer)), undirected)
     half = t_quantile(estimate.degrees) * estimate.error
-    low, high = (_factor(estimate.value + side * half) for side in (-1, 1))
-    ratio = _factor(estimate.value)
+    low, high = (factor(estimate.value + side * half) for side in (-1, 1))
+    ratio = factor(estimate.value)
     return Comparison(
         verdict,
         ratio,
@@ -183,10 +181,6 @@ def _nothing_to_judge_by(centres: Centres) -> str | None:
             "quantity that needs no test"
         )
     return None
-
-
-def _factor(log_ratio: float) -> float:
-    return math.exp(min(max(log_ratio, -_WIDEST), _WIDEST))
 
 
 def _check(margin: float, alpha: float, equivalence: float) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from harness.stats.centres import log_centres
+from harness.stats.intervals import factor
 from harness.stats.robust import robust_centre
 from harness.stats.sequential import Look, SequentialPlan
 
@@ -84,8 +85,8 @@ def _at(look: Look, deviation: float, margin: float, power: float) -> Detectable
     within += float(stdtrit(look.pairs - 1, 1 - look.equivalence)) * error
     return Detectable(
         look.pairs,
-        math.expm1(max(math.log1p(margin), reach) + certain),
-        math.expm1(within),
+        factor(max(math.log1p(margin), reach) + certain) - 1,
+        factor(within) - 1,
     )
 
 

@@ -13,9 +13,11 @@ import numpy as np
 
 from harness.reading import Reading
 
-__all__ = ["ONE_PROCESS", "between_processes", "t_quantile"]
+__all__ = ["ONE_PROCESS", "between_processes", "factor", "t_quantile"]
 
 ONE_PROCESS = "one process shows no spread between processes: run with --rounds 3 or more"
+_WIDEST = 50.0
+"""On a log scale; beyond it a ratio says nothing, and soon would overflow."""
 _TOO_WIDE = "the processes lie too far apart for an interval in floating point"
 
 
@@ -24,6 +26,11 @@ def t_quantile(degrees: float, confidence: float = 0.95) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + confidence) / 2))
+
+
+def factor(log_ratio: float) -> float:
+    """Return the ratio, held within e^-50 and e^50: the end of a very wide interval is finite."""
+    return math.exp(min(max(log_ratio, -_WIDEST), _WIDEST))
 
 
 def between_processes(centres: Sequence[float], confidence: float = 0.95) -> Reading:

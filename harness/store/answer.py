@@ -36,6 +36,8 @@ _EVERYWHERE = ("dtype", "threads", "device", "model")
 """Options of every backend; the defaults of all others tell backends apart no better than names."""
 _FAR = 1000.0
 """An interval that reaches so many times beyond its ratio is not worth reading out."""
+_WIDEST = 300.0
+"""On a log scale; from there on its ends are no floating-point numbers."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,8 @@ def quotient(top: Reading, bottom: Reading) -> Reading:
         return Reading(value=math.exp(value), no_interval="one of the two figures has none")
     down = math.hypot(_log(top.value) - _log(top.low), _log(bottom.high) - _log(bottom.value))
     up = math.hypot(_log(top.high) - _log(top.value), _log(bottom.value) - _log(bottom.low))
+    if max(down, up) > _WIDEST:
+        return Reading(value=math.exp(value), no_interval="the two intervals are too wide for one")
     return Reading(value=math.exp(value), low=math.exp(value - down), high=math.exp(value + up))
 
 

@@ -32,7 +32,7 @@ def test_words_are_words_whatever_they_hold(words: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["C"]), max_size=40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_any_printable_name_gives_well_formed_svg(words: str) -> None:
     ET.fromstring(svg(figure(words), prefix="a", label=words))
 

@@ -239,7 +239,7 @@ toml_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(toml_keys, toml_values, max_size=5),
     st.dictionaries(

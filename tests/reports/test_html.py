@@ -270,7 +270,7 @@ def test_hostile_names_are_only_text(found: Page, word: str, tmp_path: Path) -> 
 
 
 @given(st.text(max_size=60))
-@settings(deadline=None, max_examples=5, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 def test_no_name_changes_the_structure_of_the_page(word: str) -> None:
     import pandas as pd
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -92,7 +92,6 @@ def test_what_github_would_link_or_draw_is_kept_from_it(word: str, written: str)
 
 
 @given(st.text(max_size=40).filter(str.strip))
-@settings(deadline=None)
 def test_any_text_stays_one_cell_and_reads_as_itself(word: str) -> None:
     from html import unescape
 

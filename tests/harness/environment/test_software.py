@@ -47,7 +47,7 @@ def unlisted_names(draw: st.DrawFn) -> str:
     return prefix + draw(_PARTS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.one_of(secret_names(), unlisted_names()),

@@ -65,7 +65,7 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
 # --- Rows ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4),
     steps=st.integers(0, 12),

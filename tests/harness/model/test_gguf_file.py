@@ -340,7 +340,7 @@ def test_a_name_that_is_no_text_is_refused(llama: Write) -> None:
     assert "is damaged or cut short: a name is not UTF-8 text" in refusal(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(4, 2500), value=st.binary(min_size=1, max_size=8))
 def test_no_damage_to_the_header_leads_to_anything_but_a_refusal(
     llama: Write, at: int, value: bytes

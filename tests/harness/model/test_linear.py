@@ -21,7 +21,7 @@ LAYOUTS: list[tuple[Layout, torch.dtype]] = [
 
 
 @pytest.mark.parametrize(("layout", "dtype"), LAYOUTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     out_features=st.integers(1, 130),
     in_features=st.integers(1, 130),

@@ -121,7 +121,7 @@ def hf_error(ours: Tensor, hf: PreTrainedModel, tokens: Tensor) -> float:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(config=configs(), seed=st.integers(0, 2**32), length=st.integers(1, CONTEXT))
 @torch.inference_mode()
 def test_every_position_of_a_sequence_scores_as_in_transformers(
@@ -138,7 +138,7 @@ def test_every_position_of_a_sequence_scores_as_in_transformers(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     config=configs(),
     seed=st.integers(0, 2**32),

@@ -1,5 +1,6 @@
 """What grew between two sides that were profiled in turn, and what is left over."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -79,7 +80,6 @@ def test_a_phase_that_was_not_profiled_gives_no_answer(profiles: Make) -> None:
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # it only returns a function
 )
 @given(grown=st.floats(1.2, 5), at=st.integers(0, 1), seed=st.integers(0, 1000))
@@ -91,6 +91,18 @@ def test_the_row_that_grew_is_first(profiles: Make, grown: float, at: int, seed:
     change = difference(profiles(rows, seed=seed), profiles(slow, seed=seed + 5000), "decode")
     assert change is not None
     assert change.explained[0].operator == operator
+
+
+def test_two_rounds_that_disagree_wildly_give_ends_that_are_numbers(profiles: Make) -> None:
+    rows = [(f"aten::op{i}", "m/d.py:step", 1.0, 1e3) for i in range(60)]
+    strange = [("aten::copy_", "m/d.py:read", 1.0, 1e3)]
+    cand = profiles(rows + strange, count=1) + profiles([*rows, (*strange[0][:3], 1e9)], count=1)
+
+    change = difference(profiles(rows, count=2), cand, "decode")
+
+    assert change is not None
+    assert all(math.isfinite(c.low) and math.isfinite(c.high) for c in change.changes)
+    assert math.isfinite(change.high)
 
 
 def test_a_new_row_is_sure_however_much_its_time_varies(profiles: Make) -> None:

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stats import Look, SequentialPlan, decide
@@ -27,7 +27,6 @@ def test_the_levels_of_pocock_are_those_of_the_textbook() -> None:
     assert found == pytest.approx([level] * 5, rel=0.06)
 
 
-@settings(deadline=None)  # each plan is integrated once
 @given(plan=plans)
 def test_each_look_spends_something_and_all_of_them_no_more_than_the_plan(
     plan: SequentialPlan,

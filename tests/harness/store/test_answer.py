@@ -140,6 +140,15 @@ def test_a_ratio_with_zero_is_absent_with_a_reason() -> None:
     assert ratio(Reading(value=0.0), Reading(value=1.0)).reason
 
 
+def test_a_ratio_of_intervals_without_bounds_to_speak_of_has_none() -> None:
+    endless = Reading(value=1.0, low=1e-300, high=1e300)
+
+    found = ratio(endless, endless)
+
+    assert found.value == 1.0
+    assert "too wide" in str(found.no_interval)
+
+
 def test_a_ratio_of_figures_without_interval_has_none() -> None:
     (answer,) = answers(_bare())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import StoreError
@@ -82,7 +82,6 @@ def test_a_damaged_file_is_one_line_that_names_it(tmp_path: Path, text: bytes) -
     assert len(str(caught.value).splitlines()) == 1
 
 
-@settings(deadline=None)
 @given(cut=st.integers(0, 20_000))
 def test_a_file_cut_short_anywhere_is_a_store_error(cut: int) -> None:
     whole = dump_record(example_record())
@@ -113,7 +112,6 @@ def test_facts_of_any_kind_become_json_that_any_reader_accepts() -> None:
     }
 
 
-@settings(deadline=None)
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

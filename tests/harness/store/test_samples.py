@@ -34,7 +34,7 @@ samples = st.lists(
 
 
 @given(given_samples=samples)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_samples_survive_part_and_parquet(tmp_path: Path, given_samples: list[Samples]) -> None:
     (tmp_path / "part.npz").write_bytes(dump_part("a", _CASE.rounds[1], given_samples))
 
@@ -60,7 +60,7 @@ def test_any_samples_survive_part_and_parquet(tmp_path: Path, given_samples: lis
 
 
 @given(data=st.data())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_part_with_wrong_bytes_is_a_store_error_or_whole(part: Path, data: st.DataObject) -> None:
     whole = bytearray(dump_part(_CASE.id, _CASE.rounds[0], example_samples(_CASE, 0)))
     place = data.draw(st.integers(0, len(whole) - 1))

@@ -18,7 +18,6 @@ def outcomes(simulator: SimulatedNvml) -> list[Outcome]:
 
     @settings(
         max_examples=_TRACES,
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],
