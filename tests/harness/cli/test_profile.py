@@ -92,7 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def explanation(folder: Path) -> list[dict[str, Any]]:
     """What `harness explain` says of both runs, also as a page and as Markdown."""
     done = harness(
-        folder, "explain", "latest~1", "latest", "--rounds", "2", "--json",
+        folder, "explain", "latest~1", "latest", "--rounds", "3", "--json",
         "-o", "why.html", "-o", "why.md",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -232,12 +232,12 @@ def test_a_failed_gate_says_why_of_the_commit_that_made_it_slow(tmp_path: Path) 
         (tmp_path / "mine.py").write_text(MINE.format(call=call, work=work))
         git("add", "-A")
         git("commit", "-m", f"Work is now {work}")
-        done = harness(tmp_path, "run", "mine.toml", "--plugin", "mine.py", "--rounds", "2")
+        done = harness(tmp_path, "run", "mine.toml", "--plugin", "mine.py", "--rounds", "3")
         assert done.returncode == 0, done.stderr
 
     done = harness(
         tmp_path, "gate", "--baseline", "latest~1", "--candidate", "latest", "--explain",
-        "--explain-rounds", "2", "--markdown", "gate.md",
+        "--explain-rounds", "3", "--markdown", "gate.md",
         "--explain-to", "why.json",
     )  # fmt: skip
 
