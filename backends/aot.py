@@ -48,6 +48,9 @@ class AotOptions(BackendOptions):
     linear: Literal["auto", "plain", "native"] = "auto"
     """How matrices are multiplied: by what inductor makes of it (plain), or by our own AVX-512
     product; by default ours where it can be had and nothing else autotunes."""
+    attention: Literal["auto", "sdpa", "native"] = "auto"
+    """How a step looks at its cache on a CPU: by PyTorch's attention, or by our own, which reads no
+    further than a row's position; by default ours where `linear` is."""
     compiled: bool = True
     """Whether the exported graph is compiled and packaged; otherwise PyTorch runs it as it is."""
     max_autotune: bool = False
@@ -73,6 +76,7 @@ class AotBackend(Backend):
         """
         import torch
 
+        from harness.model.attention import choose_attention
         from harness.model.decoder import Decoder
         from harness.model.linear import choose_layout
 
@@ -82,14 +86,16 @@ class AotBackend(Backend):
         torch.set_num_threads(options.threads)
         dtype = getattr(torch, options.dtype)
         has_own_products = options.max_autotune or not options.compiled
+        on = torch.device(device)
         layout, because = choose_layout(
             options.linear,
             dtype,
-            torch.device(device),
+            on,
             "aot",
             best="plain" if has_own_products else "native",
         )
-        decoder = Decoder.from_model(model, dtype, device, layout=layout)
+        attention = choose_attention(options.attention, layout, dtype, on, "aot")
+        decoder = Decoder.from_model(model, dtype, device, layout=layout, attention=attention)
         return AotSession(decoder, options, because)
 
 
@@ -99,7 +105,7 @@ class AotSession(DecoderSession):
     spare_positions = 1
 
     def __init__(self, decoder: Decoder, options: AotOptions, because: str) -> None:
-        super().__init__(decoder, {"linear": decoder.layout, "linear_because": because})
+        super().__init__(decoder, {"linear_because": because})
         self._options = options
         self._step: _Package | None = None
         self._read: _Package | None = None
@@ -191,8 +197,8 @@ class AotSession(DecoderSession):
         """Return where the package is, or will be: by all that its code depends on."""
         import torch
 
+        from harness.model import attention, linear, native, rope
         from harness.model import decoder as source
-        from harness.model import linear, native, rope
 
         decoder, state, options = self.loaded(), self.prepared(), self._options
         identity = {
@@ -201,7 +207,7 @@ class AotSession(DecoderSession):
             "options": options.model_dump(),
             "torch": torch.__version__,
             "processor": sorted(torch.cpu.get_capabilities().items()),
-            "source": [inspect.getsource(m) for m in (source, linear, native, rope)],
+            "source": [inspect.getsource(m) for m in (source, attention, linear, native, rope)],
             "built_by": Path(__file__).read_text(),
         }
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]

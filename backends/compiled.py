@@ -64,6 +64,9 @@ class CompileOptions(BackendOptions):
     """How matrices are multiplied: by what the compiler makes of it (plain), or by our own AVX-512
     product, which is built with g++ at its first use. By default ours where it can be had, unless
     another way is asked for (`freezing`, a backend that only traces, anything that autotunes)."""
+    attention: Literal["auto", "sdpa", "native"] = "auto"
+    """How a step looks at its cache on a CPU: by PyTorch's attention, or by our own, which reads no
+    further than a row's position; by default ours where `linear` is."""
     backend: str = "inductor"
     """Which compiler takes the graphs; `eager` and `aot_eager` only trace."""
     mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
@@ -110,6 +113,7 @@ class CompileBackend(Backend):
         """
         import torch
 
+        from harness.model.attention import choose_attention
         from harness.model.decoder import Decoder
         from harness.model.linear import choose_layout
 
@@ -119,14 +123,16 @@ class CompileBackend(Backend):
         torch.set_num_threads(options.threads)
         _require_known(options.backend)
         dtype = getattr(torch, options.dtype)
+        on = torch.device(device)
         layout, because = choose_layout(
             options.linear,
             dtype,
-            torch.device(device),
+            on,
             "compile",
             best="plain" if options.has_own_products else "native",
         )
-        decoder = Decoder.from_model(model, dtype, device, layout=layout)
+        attention = choose_attention(options.attention, layout, dtype, on, "compile")
+        decoder = Decoder.from_model(model, dtype, device, layout=layout, attention=attention)
         return CompileSession(decoder, options, because)
 
 
@@ -136,7 +142,7 @@ class CompileSession(DecoderSession):
     spare_positions = 1
 
     def __init__(self, decoder: Decoder, options: CompileOptions, because: str) -> None:
-        super().__init__(decoder, {"linear": decoder.layout, "linear_because": because})
+        super().__init__(decoder, {"linear_because": because})
         self._options = options
         self._buckets: Sequence[int] = ()
         self._spans: Sequence[int] = ()

@@ -90,7 +90,7 @@ class CudaGraphsBackend(Backend):
         self, model: Model, device: str, options: CudaGraphsOptions
     ) -> DecoderSession:
         """Load what would be captured, on any device: the reference step, weights plain."""
-        return DecoderSession(_decoder(model, device, options), {"linear": "plain"})
+        return DecoderSession(_decoder(model, device, options), {})
 
 
 def _decoder(model: Model, device: str, options: CudaGraphsOptions) -> Decoder:
@@ -120,7 +120,7 @@ class CudaGraphsSession(DecoderSession):
         buckets: tuple[int, ...],
         runtime: Callable[[torch.device], GraphRuntime],
     ) -> None:
-        super().__init__(decoder, {"linear": "plain"})
+        super().__init__(decoder, {})
         self._all_buckets = buckets
         self._new_runtime = runtime
         self._graphs: dict[int, Graph] = {}

@@ -36,6 +36,9 @@ class EagerOptions(BackendOptions):
     linear: Literal["auto", "plain", "packed", "native"] = "auto"
     """How matrices are multiplied on a CPU: as they are, packed for oneDNN (`auto`, where that is
     possible), or by our own AVX-512 product, which is built with g++ at its first use."""
+    attention: Literal["auto", "sdpa", "native"] = "auto"
+    """How a step looks at its cache on a CPU: by PyTorch's attention, or by our own, which reads no
+    further than a row's position. By default ours where `linear` is and `sdpa` asks for nothing."""
 
 
 class EagerBackend(Backend):
@@ -56,6 +59,7 @@ class EagerBackend(Backend):
         """
         import torch
 
+        from harness.model.attention import choose_attention
         from harness.model.decoder import Decoder
         from harness.model.linear import choose_layout
 
@@ -64,11 +68,15 @@ class EagerBackend(Backend):
             raise UnavailableError(f"eager: {can.reason}", remedy=can.remedy)
         torch.set_num_threads(options.threads)
         dtype = getattr(torch, options.dtype)
-        layout, because = choose_layout(options.linear, dtype, torch.device(device), "eager")
+        on = torch.device(device)
+        layout, because = choose_layout(options.linear, dtype, on, "eager")
+        named = options.attention == "auto" and options.sdpa != "auto"
+        asked = "sdpa" if named else options.attention
+        attention = choose_attention(asked, layout, dtype, on, "eager")
         _require_attention(options.sdpa, model.config, dtype, device)
         with torch.inference_mode():
-            decoder = Decoder.from_model(model, dtype, device, layout=layout)
-        return EagerSession(decoder, options.sdpa, {"linear": layout, "linear_because": because})
+            decoder = Decoder.from_model(model, dtype, device, layout=layout, attention=attention)
+        return EagerSession(decoder, options.sdpa, {"linear_because": because})
 
 
 class EagerSession(DecoderSession):

@@ -27,6 +27,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name the field uses)
 from torch import Tensor, nn
 
+from harness.model import native
+from harness.model.attention import Attention
 from harness.model.config import ModelConfig
 from harness.model.linear import Layout, Linear
 from harness.model.rope import rotate_, rotation_table
@@ -266,10 +268,20 @@ class Decoder(nn.Module):
     layers: list[Layer]
     norm: Tensor
 
-    def __init__(self, weights: Weights, dtype: torch.dtype, device: torch.device, layout: Layout):
+    def __init__(
+        self,
+        weights: Weights,
+        dtype: torch.dtype,
+        device: torch.device,
+        layout: Layout,
+        attention: Attention,
+    ) -> None:
         super().__init__()
         config = weights.config
-        self.config, self.dtype, self.device, self.layout = config, dtype, device, layout
+        self.config, self.dtype, self.device = config, dtype, device
+        self.layout, self.attention = layout, attention
+        if attention == "native":
+            native.use()
         weight = _Reader(weights, "", dtype, device)
         self.register_buffer("embedding", weight("model.embed_tokens.weight"), persistent=False)
         layers = nn.ModuleList(
@@ -292,6 +304,7 @@ class Decoder(nn.Module):
         device: torch.device | str = "cpu",
         *,
         layout: Layout = "plain",
+        attention: Attention = "sdpa",
     ) -> Decoder:
         """Bring a model's weights to a device in a precision.
 
@@ -300,9 +313,10 @@ class Decoder(nn.Module):
             dtype: Precision of weights, activations and cache.
             device: Where it will run.
             layout: How matrices are kept; see `harness.model.linear.choose_layout`.
+            attention: Of a step; see `harness.model.attention.choose_attention`.
         """
         with torch.no_grad():
-            return cls(model, dtype, torch.device(device), layout).eval()
+            return cls(model, dtype, torch.device(device), layout, attention).eval()
 
     @property
     def twice_bytes(self) -> int:
@@ -353,11 +367,12 @@ def _step(model: Decoder, state: State, columns: Tensor, layers: Sequence[LayerC
     x = F.embedding(state.tokens, model.embedding)  # [B, D]
     cos, sin = state.rotations[state.positions].unbind(1)  # [B, 1, Dh] each
     slots = state.first_slots + state.positions[:, None]  # [B, 2K]
-    mask = _not_after(state.positions, columns, x.dtype)  # [B, 1, 1, S]
+    of_ours = model.attention == "native"
+    mask = None if of_ours else _not_after(state.positions, columns, x.dtype)  # [B, 1, 1, S]
     for layer, cache in zip(model.layers, layers, strict=True):
         queries, keys_values = layer.project(x, cos, sin)
         cache.slots.index_put_((slots,), keys_values)
-        x = layer.absorb(x, _look_back(queries, cache, mask))
+        x = layer.absorb(x, _look_back(queries, cache, state.positions, mask))
     _finish(state, model.logits(x))
     state.positions.add_(1)
 
@@ -432,11 +447,16 @@ def score(model: Decoder, tokens: Tensor) -> Tensor:
     return model.logits(x[0]).float()
 
 
-def _look_back(queries: Tensor, cache: LayerCache, mask: Tensor) -> Tensor:
+def _look_back(
+    queries: Tensor, cache: LayerCache, positions: Tensor, mask: Tensor | None
+) -> Tensor:
     """Let one query per head look at its row's cache: [B, H, Dh] -> [B, H·Dh].
 
     The G queries that share a key stand where SDPA expects G queries in sequence: no key is copied.
+    Without a mask it is our own operator that looks, as far as each row's position.
     """
+    if mask is None:
+        return native.decode_attention(queries, cache.keys, cache.values, positions).flatten(1)
     batch, kv_heads, _, head_dim = cache.keys.shape
     grouped = queries.view(batch, kv_heads, -1, head_dim)  # [B, K, G, Dh]
     seen = F.scaled_dot_product_attention(grouped, cache.keys, cache.values, attn_mask=mask)

@@ -22,6 +22,8 @@
 #include <optional>
 #include <vector>
 
+#include "numbers.h"
+
 namespace {
 
 using torch::stable::Tensor;
@@ -41,8 +43,6 @@ struct Float32 {
   static __m512 add(__m512 sum, __m512i weights, int32_t inputs) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(weights), _mm512_set1_ps(std::bit_cast<float>(inputs)), sum);
   }
-  static float wide(float number) { return number; }
-  static float narrow(float number) { return number; }
 };
 
 struct BFloat16 {
@@ -50,12 +50,6 @@ struct BFloat16 {
   static constexpr int64_t kInputs = 2;
   static __m512 add(__m512 sum, __m512i weights, int32_t inputs) {
     return _mm512_dpbf16_ps(sum, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(inputs));
-  }
-  static float wide(uint16_t number) { return std::bit_cast<float>(uint32_t(number) << 16); }
-  static uint16_t narrow(float number) {
-    const uint32_t bits = std::bit_cast<uint32_t>(number);
-    if (number != number) return 0x7fc0;
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // to nearest, ties to even
   }
 };
 
@@ -172,7 +166,7 @@ void multiply(const Tensor& x, int64_t rows, int64_t inputs, const Tensor& weigh
           for (int64_t o = 0; o < width; ++o) {
             const float sum = sums[i * kPanel + o];
             result[(r + i) * outputs + first + o] =
-                Kind::narrow(offset ? sum + Kind::wide(offset[first + o]) : sum);
+                narrow_to<Number>(offset ? sum + wide_of(offset[first + o]) : sum);
           }
       }
     }

@@ -1,8 +1,9 @@
-"""Our own product of few rows with a matrix, built once on the machine it runs on.
+"""Our own operators: a product with a matrix, and one query's look at its cache.
 
-Measured on 2 cores of an AMD EPYC: see docs/performance.md for what it gains over oneDNN, and why.
-The source is `linear.cpp` beside this file; it becomes an operator of PyTorch that eager calls and
-compilers leave in their graphs. It must not know which layer it serves.
+They are built once, on the machine they run on. docs/performance.md has what they gain over
+PyTorch's own on 2 cores of an AMD EPYC, and why. Their sources are `linear.cpp` and `attention.cpp`
+beside this file; they become operators of PyTorch that eager calls and compilers leave in their
+graphs. They must not know which layer they serve.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from harness.cache import cache_folder
 from harness.devices import cpp_compiler
 from harness.errors import UnavailableError
 
-__all__ = ["linear", "pack", "use", "why_not_native"]
+__all__ = ["decode_attention", "linear", "pack", "use", "why_not_native"]
 
-_SOURCE = Path(__file__).with_name("linear.cpp")
+_SOURCES = [Path(__file__).with_name(name) for name in ("linear.cpp", "attention.cpp")]
+_HEADER = Path(__file__).with_name("numbers.h")
 _PANEL = 32  # outputs that are computed together; as in the source
 _INPUTS = {torch.float32: 1, torch.bfloat16: 2}
 """Inputs in a step of four bytes."""
@@ -34,7 +36,7 @@ _LAST_LINES = 3
 
 
 def why_not_native(dtype: torch.dtype, device: torch.device) -> str | None:
-    """Return why this product cannot be had for this precision here; None where it can."""
+    """Return why they cannot be had for this precision here; None where they can."""
     if device.type != "cpu":
         return f"it is for the CPU, not {device.type}"
     if dtype not in _INPUTS:
@@ -68,12 +70,26 @@ def linear(x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int) -> Tens
     return product
 
 
+def decode_attention(queries: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
+    """Return what each head saw [B, H, Dh]; `use` must have been called.
+
+    Args:
+        queries: [B, H, Dh]; H/K neighbours share a key head.
+        keys: [B, K, S, Dh], as read up to and at each row's position. What lies behind it is not
+            looked at.
+        values: As keys.
+        positions: int64 [B], each below S.
+    """
+    seen: Tensor = torch.ops.inference_harness.decode_attention(queries, keys, values, positions)
+    return seen
+
+
 @functools.cache
 def use() -> None:
-    """Load the operator, building it where the cache has none for this source and PyTorch.
+    """Load the operators, building them where the cache has none for these sources and PyTorch.
 
     Raises:
-        UnavailableError: where it does not compile here.
+        UnavailableError: where they do not compile here.
     """
     torch.ops.load_library(_built())  # type: ignore[no-untyped-call]  # PyTorch's
 
@@ -82,17 +98,23 @@ def use() -> None:
         del weight, bias
         return x.new_empty(*x.shape[:-1], outputs)
 
+    @torch.library.register_fake("inference_harness::decode_attention")  # type: ignore[untyped-decorator]
+    def _seen(queries: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
+        del keys, values, positions
+        return queries.new_empty(queries.shape)
+
 
 def _built() -> Path:
     compiler = cpp_compiler()
     assert compiler is not None, "why_not_native says so"
     root = Path(torch.__file__).parent
     command = [compiler, *_FLAGS, f"-DTORCH_TARGET_VERSION={_FIRST_STABLE}"]
-    command += ["-I", str(root / "include"), str(_SOURCE)]
+    command += ["-I", str(root / "include"), *map(str, _SOURCES)]
     command += ["-L", str(root / "lib"), "-ltorch_cpu", "-lc10"]
-    identity = [_SOURCE.read_text(), torch.__version__, *command, _version(compiler)]
+    read = [path.read_text() for path in (*_SOURCES, _HEADER)]
+    identity = [*read, torch.__version__, *command, _version(compiler)]
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
-    library = cache_folder("native", digest) / "linear.so"
+    library = cache_folder("native", digest) / "operators.so"
     if library.exists():
         return library
     # Built aside and renamed: two workers may build at once, and neither loads half a file.
@@ -104,7 +126,7 @@ def _built() -> Path:
         if done.returncode:
             why = " ".join(done.stderr.split("\n")[:_LAST_LINES]).strip()
             raise UnavailableError(
-                f"the product of rows does not compile here: {why}", remedy='use linear = "auto"'
+                f"our own operators do not compile here: {why}", remedy='use linear = "auto"'
             )
         made.replace(library)
     return library

@@ -41,6 +41,8 @@ class DecoderSession(StepSession):
         self._state: State | None = None
         self._context = 0
         self._facts = {
+            "linear": decoder.layout,
+            "attention": decoder.attention,
             **facts,
             "weight_bytes": decoder.nbytes,
             "weight_bytes_kept_twice": decoder.twice_bytes,

@@ -19,7 +19,7 @@ from harness.profiling.words import place_words
 
 __all__ = ["Cause", "causes", "sentence"]
 
-_SETTINGS = ("threads", "torch", "linear", "sdpa", "dtype")
+_SETTINGS = ("threads", "torch", "linear", "attention", "sdpa", "dtype")
 
 
 @dataclass(frozen=True)
