@@ -13,6 +13,7 @@ from harness.errors import SessionError, UnavailableError
 from harness.memory import meter
 from harness.model import open_model
 from harness.model.linear import why_not_packed
+from harness.model.native import why_not_native
 from harness.testing.conformance import checks_for, examine
 
 CPU = torch.device("cpu")
@@ -21,6 +22,9 @@ LENGTHS = torch.tensor([5, 3])
 
 needs_packing = pytest.mark.skipif(
     why_not_packed(torch.float32, CPU) is not None, reason="this PyTorch cannot pack"
+)
+needs_native = pytest.mark.skipif(
+    why_not_native(torch.float32, CPU) is not None, reason="our own operators need AVX-512"
 )
 
 
@@ -57,7 +61,7 @@ def test_eager_keeps_the_contract(check: str) -> None:
 # --- Options ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["sdpa", "linear", "dtype"])
+@pytest.mark.parametrize("option", ["sdpa", "linear", "attention", "dtype"])
 def test_an_option_with_an_unknown_value_is_refused(option: str) -> None:
     with pytest.raises(ValidationError, match=option):
         EagerOptions.model_validate({option: "no-such"})
@@ -77,6 +81,21 @@ def test_every_precision_runs_and_gives_float32_logits(dtype: str) -> None:
 @pytest.mark.parametrize("linear", ["plain", pytest.param("packed", marks=needs_packing)])
 def test_every_way_to_compute_gives_the_same_tokens(sdpa: str, linear: str) -> None:
     assert greedy(prepared(sdpa=sdpa, linear=linear), 8) == greedy(prepared(), 8)
+
+
+@needs_native
+@pytest.mark.parametrize("linear", ["plain", "native"])
+def test_our_own_attention_gives_the_same_tokens(linear: str) -> None:
+    session = prepared(linear=linear, attention="native")
+
+    assert session.facts()["attention"] == "native"
+    assert greedy(session, 8) == greedy(prepared(), 8)
+
+
+@needs_native
+def test_an_implementation_asked_for_by_name_is_what_a_step_uses() -> None:
+    assert load(linear="native").facts()["attention"] == "native"
+    assert load(linear="native", sdpa="math").facts()["attention"] == "sdpa"
 
 
 def test_sdpa_that_cannot_run_here_is_one_clear_line() -> None:
