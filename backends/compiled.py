@@ -296,11 +296,8 @@ class _LayerByLayer:
     def __init__(self, decoder: Decoder, compiled: Callable[..., Callable[..., Any]]) -> None:
         from harness.model.decoder import Layer
 
-        self.embedding, self.device, self.logits = (
-            decoder.embedding,
-            decoder.device,
-            decoder.logits,
-        )
+        self.embedding, self.device = decoder.embedding, decoder.device
+        self.attention, self.logits = decoder.attention, decoder.logits
         project, absorb = compiled(Layer.project), compiled(Layer.absorb)
         self.layers = [
             SimpleNamespace(project=partial(project, layer), absorb=partial(absorb, layer))
