@@ -102,17 +102,9 @@ __m512 exp_of(__m512 x) {
   return _mm512_scalef_ps(y, n);
 }
 
-// Numbers of one head: where they lie, `stride` apart from one position to the next.
-template <class Number>
-struct Past {
-  const Number* data;
-  int64_t stride;
-  const Number* at(int64_t position) const { return data + position * stride; }
-};
-
 // One query times the keys of `count` positions, scaled: out [count].
 template <class Kind>
-void score(const typename Kind::Number* query, Past<typename Kind::Number> keys, int64_t count, int64_t width,
+void score(const typename Kind::Number* query, const typename Kind::Number* keys, int64_t count, int64_t width,
            float scale, float* out) {
   const int64_t whole = count >= kLanes ? count : 0;
   for (int64_t next = 0; next < whole; next += kLanes) {
@@ -122,14 +114,14 @@ void score(const typename Kind::Number* query, Past<typename Kind::Number> keys,
     for (int64_t d = 0; d < width; d += Kind::kWide) {
       const auto q = Kind::load(query + d, width - d);
 #pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j) sum[j] = Kind::dot(sum[j], q, Kind::load(keys.at(s + j) + d, width - d));
+      for (int j = 0; j < kLanes; ++j) sum[j] = Kind::dot(sum[j], q, Kind::load(keys + (s + j) * width + d, width - d));
     }
     _mm512_storeu_ps(out + s, _mm512_mul_ps(sums_of(sum), _mm512_set1_ps(scale)));
   }
   for (int64_t s = whole; s < count; ++s) {
     __m512 sum = _mm512_setzero_ps();
     for (int64_t d = 0; d < width; d += Kind::kWide)
-      sum = Kind::dot(sum, Kind::load(query + d, width - d), Kind::load(keys.at(s) + d, width - d));
+      sum = Kind::dot(sum, Kind::load(query + d, width - d), Kind::load(keys + s * width + d, width - d));
     out[s] = _mm512_reduce_add_ps(sum) * scale;
   }
 }
@@ -151,7 +143,7 @@ void weigh(float* scores, int64_t count, float* greatest, float* total) {
 
 // Values of `count` positions, summed by the weights [kCount][kChunk] of each query: out [kCount][padded].
 template <class Kind, int kCount>
-void sum_values(const float* weights, Past<typename Kind::Number> values, int64_t count, int64_t width,
+void sum_values(const float* weights, const typename Kind::Number* values, int64_t count, int64_t width,
                 float* out, int64_t padded) {
   for (int64_t d = 0; d < width; d += kTile) {
     __m512 sum[kCount][4];
@@ -159,7 +151,7 @@ void sum_values(const float* weights, Past<typename Kind::Number> values, int64_
       for (int i = 0; i < 4; ++i) sum[q][i] = _mm512_setzero_ps();
     for (int64_t s = 0; s < count; ++s) {
       __m512 parts[4];
-      Kind::load_tile(values.at(s) + d, width - d, parts);
+      Kind::load_tile(values + s * width + d, width - d, parts);
       for (int q = 0; q < kCount; ++q) {
         const __m512 weight = _mm512_set1_ps(weights[q * kChunk + s]);
         for (int i = 0; i < 4; ++i) sum[q][i] = _mm512_fmadd_ps(weight, parts[i], sum[q][i]);
@@ -178,8 +170,8 @@ struct Part {
 };
 
 template <class Kind>
-void look_at_chunk(const typename Kind::Number* queries, int64_t group, Past<typename Kind::Number> keys,
-                   Past<typename Kind::Number> values, int64_t count, int64_t width, float* parts, int64_t size) {
+void look_at_chunk(const typename Kind::Number* queries, int64_t group, const typename Kind::Number* keys,
+                   const typename Kind::Number* values, int64_t count, int64_t width, float* parts, int64_t size) {
   static_assert(kQueries == 4);
   const float scale = 1.0f / std::sqrt(float(width));
   alignas(64) float weights[kQueries * kChunk];
@@ -216,33 +208,32 @@ void join(float* parts, int64_t chunks, int64_t apart, int64_t width, Number* ou
 }
 
 template <class Kind>
-void look(const Tensor& queries, const Tensor& keys, const Tensor& values, const int64_t* positions, const Tensor& out) {
+void look(const Tensor& queries, const Tensor& slots, const int64_t* positions, int64_t kv_heads, const Tensor& out) {
   using Number = typename Kind::Number;
-  const int64_t batch = keys.size(0), kv_heads = keys.size(1), span = keys.size(2), width = keys.size(3);
-  const int64_t heads = queries.size(1), group = heads / kv_heads;
+  const int64_t batch = queries.size(0), heads = queries.size(1), width = queries.size(2), group = heads / kv_heads;
+  const int64_t context = slots.size(0) / (batch * 2 * kv_heads);
   const auto* asked = static_cast<const Number*>(queries.const_data_ptr());
+  const auto* cache = static_cast<const Number*>(slots.const_data_ptr());
   auto* result = static_cast<Number*>(out.mutable_data_ptr());
   int64_t longest = 0;
   for (int64_t b = 0; b < batch; ++b) {
-    STD_TORCH_CHECK(positions[b] >= 0 && positions[b] < span, "a row's position lies outside of its cache");
+    STD_TORCH_CHECK(positions[b] >= 0 && positions[b] < context, "a row's position lies outside of its cache");
     longest = std::max(longest, positions[b] + 1);
   }
   const int64_t chunks = (longest + kChunk - 1) / kChunk;
   const int64_t size = 2 + (width + kTile - 1) / kTile * kTile, apart = group * size;
   std::vector<float> parts(batch * kv_heads * chunks * apart);
-  const auto past = [&](const Tensor& of, int64_t row, int64_t head, int64_t position) {
-    const auto* data = static_cast<const Number*>(of.const_data_ptr());
-    return Past<Number>{data + row * of.stride(0) + head * of.stride(1) + position * of.stride(2), of.stride(2)};
-  };
   const int64_t bytes = 2 * std::min(longest, kChunk) * width * sizeof(Number);
   const int64_t grain = std::max<int64_t>(1, kGrain / bytes);
   torch::stable::parallel_for(0, batch * kv_heads * chunks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t c = i % chunks, k = i / chunks % kv_heads, b = i / chunks / kv_heads, from = c * kChunk;
       const int64_t count = std::min(kChunk, positions[b] + 1 - from);
-      if (count > 0)
-        look_at_chunk<Kind>(asked + b * queries.stride(0) + k * group * width, group, past(keys, b, k, from),
-                            past(values, b, k, from), count, width, parts.data() + i * apart, size);
+      if (count <= 0) continue;
+      const Number* keys = cache + ((b * 2 * kv_heads + k) * context + from) * width;
+      const Number* values = keys + kv_heads * context * width;
+      look_at_chunk<Kind>(asked + b * queries.stride(0) + k * group * width, group, keys, values, count, width,
+                          parts.data() + i * apart, size);
     }
   });
   for (int64_t b = 0; b < batch; ++b)
@@ -252,27 +243,28 @@ void look(const Tensor& queries, const Tensor& keys, const Tensor& values, const
     }
 }
 
-// queries [B, H, Dh], keys and values [B, K, S, Dh], positions int64 [B]: what each head saw, [B, H, Dh].
-Tensor decode_attention(const Tensor& given, const Tensor& keys, const Tensor& values, const Tensor& positions) {
-  const int64_t batch = keys.size(0), heads = given.size(1), width = keys.size(3);
+// queries [B, H, Dh], slots [B·2·K·C, Dh], positions int64 [B]: what each head saw, [B, H, Dh].
+// A row's slots are its keys, head after head, and then its values likewise.
+Tensor decode_attention(const Tensor& given, const Tensor& slots, const Tensor& positions, int64_t kv_heads) {
+  const int64_t batch = given.size(0), heads = given.size(1), width = given.size(2);
   const bool packed = given.stride(2) == 1 && given.stride(1) == width;
   const Tensor queries = packed ? given : torch::stable::contiguous(given);
-  STD_TORCH_CHECK(keys.stride(3) == 1 && values.stride(3) == 1, "numbers of a key or value lie apart");
-  STD_TORCH_CHECK(heads % keys.size(1) == 0, "query heads must share key heads evenly");
+  STD_TORCH_CHECK(slots.is_contiguous() && slots.size(1) == width, "slots of the cache lie apart");
+  STD_TORCH_CHECK(heads % kv_heads == 0, "query heads must share key heads evenly");
   STD_TORCH_CHECK(positions.is_contiguous() && positions.numel() == batch, "one position for each row");
   const Tensor out = torch::stable::new_empty(queries, {batch, heads, width});
   const auto* last = static_cast<const int64_t*>(positions.const_data_ptr());
   if (queries.scalar_type() == torch::headeronly::ScalarType::Float)
-    look<Float32>(queries, keys, values, last, out);
+    look<Float32>(queries, slots, last, kv_heads, out);
   else
-    look<BFloat16>(queries, keys, values, last, out);
+    look<BFloat16>(queries, slots, last, kv_heads, out);
   return out;
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(inference_harness, library) {
-  library.def("decode_attention(Tensor queries, Tensor keys, Tensor values, Tensor positions) -> Tensor");
+  library.def("decode_attention(Tensor queries, Tensor slots, Tensor positions, int kv_heads) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(inference_harness, CPU, library) {

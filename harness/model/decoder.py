@@ -456,7 +456,8 @@ def _look_back(
     Without a mask it is our own operator that looks, as far as each row's position.
     """
     if mask is None:
-        return native.decode_attention(queries, cache.keys, cache.values, positions).flatten(1)
+        kv_heads = cache.keys.shape[1]
+        return native.decode_attention(queries, cache.slots, positions, kv_heads).flatten(1)
     batch, kv_heads, _, head_dim = cache.keys.shape
     grouped = queries.view(batch, kv_heads, -1, head_dim)  # [B, K, G, Dh]
     seen = F.scaled_dot_product_attention(grouped, cache.keys, cache.values, attn_mask=mask)

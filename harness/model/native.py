@@ -70,17 +70,18 @@ def linear(x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int) -> Tens
     return product
 
 
-def decode_attention(queries: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
+def decode_attention(queries: Tensor, slots: Tensor, positions: Tensor, kv_heads: int) -> Tensor:
     """Return what each head saw [B, H, Dh]; `use` must have been called.
+
+    It takes one layer's whole cache, since a compiler may copy a part of it to hand that over.
 
     Args:
         queries: [B, H, Dh]; H/K neighbours share a key head.
-        keys: [B, K, S, Dh], as read up to and at each row's position. What lies behind it is not
-            looked at.
-        values: As keys.
-        positions: int64 [B], each below S.
+        slots: [B·2·K·C, Dh]: each row's keys, then its values. Read as far as the row's position.
+        positions: int64 [B], each below C.
+        kv_heads: K.
     """
-    seen: Tensor = torch.ops.inference_harness.decode_attention(queries, keys, values, positions)
+    seen: Tensor = torch.ops.inference_harness.decode_attention(queries, slots, positions, kv_heads)
     return seen
 
 
@@ -99,8 +100,8 @@ def use() -> None:
         return x.new_empty(*x.shape[:-1], outputs)
 
     @torch.library.register_fake("inference_harness::decode_attention")  # type: ignore[untyped-decorator]
-    def _seen(queries: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
-        del keys, values, positions
+    def _seen(queries: Tensor, slots: Tensor, positions: Tensor, kv_heads: int) -> Tensor:
+        del slots, positions, kv_heads
         return queries.new_empty(queries.shape)
 
 
