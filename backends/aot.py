@@ -110,6 +110,7 @@ class AotSession(DecoderSession):
         self._step: _Package | None = None
         self._read: _Package | None = None
         self._caches: Sequence[Tensor] = ()
+        self._slots: Sequence[Tensor] = ()
 
     def prepare(self, batch: int, context: int) -> None:
         """Allocate, and load both packages, building what is not in the cache.
@@ -117,12 +118,12 @@ class AotSession(DecoderSession):
         Raises:
             UnavailableError: where a package has to be built and there is no C++ compiler.
         """
-        self._caches = ()
+        self._caches = self._slots = ()
         self._step = self._read = None
         super().prepare(batch, max(context, _FEWEST_POSITIONS))
         self._context = context
         state = self.prepared()
-        self._caches = state.cache.unbind()
+        self._caches, self._slots = state.cache.unbind(), state.slots()
         if not self._options.compiled:
             self._step = self._exported("step").module()
             self._read = self._exported("read_prompts").module()
@@ -142,12 +143,12 @@ class AotSession(DecoderSession):
         length = max(longest, 2)
         padded = torch.zeros(batch, length, dtype=torch.int64)
         padded[:, :longest] = tokens
-        self._run(self._read, [padded, lengths])
+        self._run(self._read, [padded, lengths], self._caches)
         forget_behind(state, lengths, length)
 
     def step(self, state: State) -> None:
         """Run the package for the positions in use."""
-        self._run(self._step, [state.columns[: state.span]])
+        self._run(self._step, [state.columns[: state.span]], self._slots)
 
     def fixed_step(self) -> None:
         """Return none: what the compiler made calls no operations that could be looked at."""
@@ -155,19 +156,22 @@ class AotSession(DecoderSession):
     def close(self) -> None:
         """Unload the packages too."""
         self._step = self._read = None
-        self._caches = ()
+        self._caches = self._slots = ()
         super().close()
 
-    def _run(self, package: _Package | None, varying: list[Tensor]) -> None:
+    def _run(
+        self, package: _Package | None, varying: list[Tensor], caches: Sequence[Tensor]
+    ) -> None:
         assert package is not None
         state = self.prepared()
-        package(varying, [getattr(state, name) for name in _CHANGING], list(self._caches))
+        package(varying, [getattr(state, name) for name in _CHANGING], list(caches))
 
     def _exported(self, which: str) -> torch.export.ExportedProgram:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, about its own code
             positions = self.prepared().context - self.spare_positions
-            return _export(which, self.loaded(), self.prepared(), self._caches, positions)
+            caches = self._slots if which == "step" else self._caches
+            return _export(which, self.loaded(), self.prepared(), caches, positions)
 
     def _package(self, which: str, built: dict[str, float]) -> _Package:
         """Load one package with this session's weights."""

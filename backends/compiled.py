@@ -149,6 +149,7 @@ class CompileSession(DecoderSession):
         self._step: Callable[..., None] | None = None
         self._read: Callable[..., None] | None = None
         self._caches: Sequence[Tensor] = ()
+        self._slots: Sequence[Tensor] = ()
         self._warm = False
 
     def prepare(self, batch: int, context: int) -> None:
@@ -159,10 +160,10 @@ class CompileSession(DecoderSession):
         """
         import torch
 
-        self._caches = ()
+        self._caches = self._slots = ()
         super().prepare(batch, context)
         options, state = self._options, self.prepared()
-        self._caches = state.cache.unbind()
+        self._caches, self._slots = state.cache.unbind(), state.slots()
         self._warm = False
         self._buckets = prompt_buckets(options, context)
         self._spans = span_buckets(options, context)
@@ -215,7 +216,7 @@ class CompileSession(DecoderSession):
         columns = state.columns[:span]
         if not self._spans and not self._warm:
             self._let_vary(columns, 0)
-        self._run(self._step, state, columns, self._caches)
+        self._run(self._step, state, columns, self._slots)
 
     def _let_vary(self, tensor: Tensor, axis: int) -> None:
         """Have one graph serve every length; what follows a graph break may still fix it."""
@@ -232,7 +233,7 @@ class CompileSession(DecoderSession):
     def close(self) -> None:
         """Drop the compiled code too."""
         self._step = self._read = None
-        self._caches = ()
+        self._caches = self._slots = ()
         super().close()
 
     def _compile(self) -> None:

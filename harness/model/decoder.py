@@ -72,10 +72,12 @@ class LayerCache(NamedTuple):
     """[B, K, S, Dh]"""
 
     @classmethod
-    def of(cls, cache: Tensor, span: int) -> LayerCache:
-        """Return the views of one layer's cache [B, 2, K, C, Dh]."""
+    def of(cls, slots: Tensor, first_slots: Tensor, span: int) -> LayerCache:
+        """Return the views of one layer's slots; first_slots [B, 2K] as in the state."""
+        rows, heads = first_slots.shape
+        cache = slots.view(rows, 2, heads // 2, -1, slots.shape[-1])
         keys, values = cache[..., :span, :].unbind(1)
-        return cls(cache.view(-1, cache.shape[-1]), keys, values)
+        return cls(slots, keys, values)
 
 
 class Span:
@@ -196,14 +198,17 @@ class State:
         self.logits.zero_()
         self.span = 0
 
+    def slots(self) -> Sequence[Tensor]:
+        """Return every place a key or value can be written to, layer by layer: [B·2·K·C, Dh]."""
+        return self.cache.view(self.cache.shape[0], -1, self.cache.shape[-1]).unbind()
+
     def layers(self, span: int) -> list[LayerCache]:
         """Return each layer's cache as far as `span`."""
         seen = self.cache[..., :span, :]
-        slots = self.cache.view(self.cache.shape[0], -1, self.cache.shape[-1])
         return [
             LayerCache(*views)
             for views in zip(
-                slots.unbind(), seen[:, :, 0].unbind(), seen[:, :, 1].unbind(), strict=True
+                self.slots(), seen[:, :, 0].unbind(), seen[:, :, 1].unbind(), strict=True
             )
         ]
 
@@ -349,18 +354,18 @@ def step(model: Decoder, state: State) -> None:
     _step(model, state, state.columns[: state.span], state.layers(state.span))
 
 
-def step_within(model: Decoder, state: State, columns: Tensor, caches: Sequence[Tensor]) -> None:
+def step_within(model: Decoder, state: State, columns: Tensor, slots: Sequence[Tensor]) -> None:
     """As `step`, for those who compile: what varies and what is written to comes as arguments.
 
     Args:
         model: The weights.
         state: As for `step`; neither its span nor its cache is looked at.
         columns: int64 [S], the first S of the state's: a size may vary where a number may not.
-        caches: The state's cache, layer by layer, [B, 2, K, C, Dh] each. A compiler takes a write
-            into a part of one tensor for a new tensor, and copies the other layers with it.
+        slots: The state's `slots`. A compiler takes a write into a part or a view of a tensor for a
+            new tensor, and copies all that it does not write.
     """
-    span = columns.shape[0]
-    _step(model, state, columns, [LayerCache.of(cache, span) for cache in caches])
+    first, span = state.first_slots, columns.shape[0]
+    _step(model, state, columns, [LayerCache.of(layer, first, span) for layer in slots])
 
 
 def _step(model: Decoder, state: State, columns: Tensor, layers: Sequence[LayerCache]) -> None:
