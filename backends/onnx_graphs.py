@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name the field uses)
 from torch import Tensor, nn
 
-from harness.model.decoder import Decoder, LayerCache, Span, State, rms_norm, step
+from harness.model.decoder import Decoder, Span, State, rms_norm, step_within
 
 __all__ = ["ContribGraph", "PromptGraph", "StepGraph"]
 
@@ -78,29 +78,8 @@ class ContribGraph(nn.Module):
         return logits, logits.argmax(-1, keepdim=True), written
 
 
-class _SplitState(State):
-    """A state whose cache is one tensor of slots [B·2·K·C, Dh] for each layer.
-
-    What a layer writes is then an input of the graph scattered into and an output of it: where both
-    are bound to one buffer, onnxruntime writes in place.
-    """
-
-    slots: Sequence[Tensor]
-    kv_heads: int
-
-    def layers(self, span: int | None = None) -> list[LayerCache]:
-        """Return each layer's cache as far as `span`."""
-        batch = self.tokens.shape[0]
-        found = []
-        for slots in self.slots:
-            whole = slots.view(batch, 2, self.kv_heads, -1, slots.shape[-1])
-            seen = whole[..., : self.span if span is None else span, :]
-            found.append(LayerCache(slots, seen[:, 0], seen[:, 1]))
-        return found
-
-
 class StepGraph(nn.Module):
-    """The decoder's own `step`, operator by operator.
+    """The decoder's own step, operator by operator.
 
     In: tokens and positions int64 [B], columns int64 [S] (0, 1, 2, … as far as attention reads),
     rotations [C, 2, 1, Dh], first slots int64 [B, 2K], then the slots of each layer. Out: logits
@@ -123,9 +102,9 @@ class StepGraph(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Compute the next tokens, and what the cache becomes."""
         config = self.decoder.config
-        # Clones, because `step` writes into its state and an exported function must not change its
+        # Clones, because a step writes into its state and an exported function must not change its
         # inputs. Nothing is copied in the end: onnxruntime is given one buffer for both.
-        state = _SplitState(
+        state = State(
             tokens=tokens.clone(),
             positions=positions.clone(),
             cache=torch.empty(0),
@@ -135,11 +114,9 @@ class StepGraph(nn.Module):
             columns=columns,
             shared_span=Span(),
         )
-        state.span = columns.shape[0]
-        state.slots = [slots.clone() for slots in cache]
-        state.kv_heads = config.kv_heads
-        step(self.decoder, state)
-        return state.logits, state.tokens, list(state.slots)
+        slots = [layer.clone() for layer in cache]
+        step_within(self.decoder, state, columns, slots)
+        return state.logits, state.tokens, slots
 
 
 class PromptGraph(nn.Module):
