@@ -1,5 +1,6 @@
 """AOT: a package is built once for a shape, holds no weights, and is loaded without tracing."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def built(cache: Path, monkeypatch: pytest.MonkeyPatch) -> AotSession:
 @pytest.mark.slow
 def test_a_package_gives_the_tokens_of_the_graph_it_was_made_from(built: AotSession) -> None:
     assert greedy(built, 18) == greedy(prepared(compiled=False), 18)
+
+
+@pytest.mark.slow
+def test_a_step_copies_no_layers_cache(built: AotSession, cache: Path) -> None:
+    (package,) = cache.rglob("step.pt2")
+    with zipfile.ZipFile(package) as files:
+        kernels = [files.read(n).decode() for n in files.namelist() if n.endswith(".kernel.cpp")]
+
+    written = built.prepared().slots()[0].numel()
+    assert kernels
+    assert not [code for code in kernels if f"{written}L" in code]
 
 
 @pytest.mark.slow

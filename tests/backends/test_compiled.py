@@ -168,13 +168,30 @@ def test_without_a_compiler_it_is_unavailable_and_says_what_would_help(
     assert "apt-get install g++" in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def by_inductor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CompileSession, Path]]:
+    """A session that inductor compiled, and the run's cache."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(cache))
+        yield prepared(backend="inductor", dynamic="step", buckets=[8]), cache
+
+
 @pytest.mark.slow
 def test_inductor_gives_eagers_tokens_and_keeps_its_code_where_the_run_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    by_inductor: tuple[CompileSession, Path],
 ) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-
-    session = prepared(backend="inductor", dynamic="step", buckets=[8])
+    session, cache = by_inductor
 
     assert greedy(session, 8) == greedy(prepared(), 8)
-    assert list((tmp_path / "inductor").rglob("*.so"))
+    assert list((cache / "inductor").rglob("*.so"))
+
+
+@pytest.mark.slow
+def test_a_compiled_step_copies_no_layers_cache(by_inductor: tuple[CompileSession, Path]) -> None:
+    session, cache = by_inductor
+    made = [path.read_text() for path in (cache / "inductor").rglob("*.cpp")]
+
+    written = session.prepared().slots()[0].numel()
+    assert made
+    assert not [code for code in made if f"{written}L" in code]
