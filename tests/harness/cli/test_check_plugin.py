@@ -108,7 +108,7 @@ def test_a_backend_is_checked_on_a_real_model(run: Run, fake_file: Path) -> None
         (["eager", "--device", "tpu"], "eager: device: 'tpu'; expected 'cpu' or 'cuda'"),
         (
             ["eager", "--set", "thread=1"],
-            "eager: thread: unknown key; expected one of device, dtype",
+            "eager: thread: unknown key; expected one of attention, device, dtype",
         ),
         (["latency", "--set", "new_tokens=0"], "new_tokens: 0; expected a number of tokens"),
         (["eager", "--model", "huge"], 'no model is called "huge"'),
