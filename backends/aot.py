@@ -109,7 +109,6 @@ class AotSession(DecoderSession):
         self._options = options
         self._step: _Package | None = None
         self._read: _Package | None = None
-        self._caches: Sequence[Tensor] = ()
         self._slots: Sequence[Tensor] = ()
 
     def prepare(self, batch: int, context: int) -> None:
@@ -118,12 +117,12 @@ class AotSession(DecoderSession):
         Raises:
             UnavailableError: where a package has to be built and there is no C++ compiler.
         """
-        self._caches = self._slots = ()
+        self._slots = ()
         self._step = self._read = None
         super().prepare(batch, max(context, _FEWEST_POSITIONS))
         self._context = context
         state = self.prepared()
-        self._caches, self._slots = state.cache.unbind(), state.slots()
+        self._slots = state.slots()
         if not self._options.compiled:
             self._step = self._exported("step").module()
             self._read = self._exported("read_prompts").module()
@@ -143,7 +142,7 @@ class AotSession(DecoderSession):
         length = max(longest, 2)
         padded = torch.zeros(batch, length, dtype=torch.int64)
         padded[:, :longest] = tokens
-        self._run(self._read, [padded, lengths], self._caches)
+        self._run(self._read, [padded, lengths], state.cache.unbind())
         forget_behind(state, lengths, length)
 
     def step(self, state: State) -> None:
@@ -156,7 +155,7 @@ class AotSession(DecoderSession):
     def close(self) -> None:
         """Unload the packages too."""
         self._step = self._read = None
-        self._caches = self._slots = ()
+        self._slots = ()
         super().close()
 
     def _run(
@@ -169,9 +168,10 @@ class AotSession(DecoderSession):
     def _exported(self, which: str) -> torch.export.ExportedProgram:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, about its own code
-            positions = self.prepared().context - self.spare_positions
-            caches = self._slots if which == "step" else self._caches
-            return _export(which, self.loaded(), self.prepared(), caches, positions)
+            state = self.prepared()
+            caches = self._slots if which == "step" else state.cache.unbind()
+            positions = state.context - self.spare_positions
+            return _export(which, self.loaded(), state, caches, positions)
 
     def _package(self, which: str, built: dict[str, float]) -> _Package:
         """Load one package with this session's weights."""
@@ -201,17 +201,18 @@ class AotSession(DecoderSession):
         """Return where the package is, or will be: by all that its code depends on."""
         import torch
 
-        from harness.model import attention, linear, native, rope
         from harness.model import decoder as source
+        from harness.model import linear, native, rope
 
         decoder, state, options = self.loaded(), self.prepared(), self._options
         identity = {
             "config": dataclasses.asdict(decoder.config),
             "shape": (state.batch, state.context, str(decoder.dtype), str(decoder.device)),
             "options": options.model_dump(),
+            "chosen": (decoder.layout, decoder.attention),  # where an option says "auto"
             "torch": torch.__version__,
             "processor": sorted(torch.cpu.get_capabilities().items()),
-            "source": [inspect.getsource(m) for m in (source, attention, linear, native, rope)],
+            "source": [inspect.getsource(m) for m in (source, linear, native, rope)],
             "built_by": Path(__file__).read_text(),
         }
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]

@@ -148,7 +148,6 @@ class CompileSession(DecoderSession):
         self._spans: Sequence[int] = ()
         self._step: Callable[..., None] | None = None
         self._read: Callable[..., None] | None = None
-        self._caches: Sequence[Tensor] = ()
         self._slots: Sequence[Tensor] = ()
         self._warm = False
 
@@ -160,10 +159,10 @@ class CompileSession(DecoderSession):
         """
         import torch
 
-        self._caches = self._slots = ()
+        self._slots = ()
         super().prepare(batch, context)
         options, state = self._options, self.prepared()
-        self._caches, self._slots = state.cache.unbind(), state.slots()
+        self._slots = state.slots()
         self._warm = False
         self._buckets = prompt_buckets(options, context)
         self._spans = span_buckets(options, context)
@@ -205,7 +204,7 @@ class CompileSession(DecoderSession):
         padded[:, :longest] = tokens
         if not self._buckets and not self._warm:
             self._let_vary(padded, 1)
-        self._run(self._read, state, padded, lengths.clone(), self._caches)
+        self._run(self._read, state, padded, lengths.clone(), state.cache.unbind())
         forget_behind(state, lengths, length)
 
     def step(self, state: State) -> None:
@@ -233,7 +232,7 @@ class CompileSession(DecoderSession):
     def close(self) -> None:
         """Drop the compiled code too."""
         self._step = self._read = None
-        self._caches = self._slots = ()
+        self._slots = ()
         super().close()
 
     def _compile(self) -> None:

@@ -460,10 +460,9 @@ def _look_back(
     The G queries that share a key stand where SDPA expects G queries in sequence: no key is copied.
     Without a mask it is our own operator that looks, as far as each row's position.
     """
-    if mask is None:
-        kv_heads = cache.keys.shape[1]
-        return native.decode_attention(queries, cache.slots, positions, kv_heads).flatten(1)
     batch, kv_heads, _, head_dim = cache.keys.shape
+    if mask is None:
+        return native.decode_attention(queries, cache.slots, positions, kv_heads).flatten(1)
     grouped = queries.view(batch, kv_heads, -1, head_dim)  # [B, K, G, Dh]
     seen = F.scaled_dot_product_attention(grouped, cache.keys, cache.values, attn_mask=mask)
     return seen.flatten(1)

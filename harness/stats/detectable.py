@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from harness.stats.centres import log_centres
-from harness.stats.intervals import factor
+from harness.stats.intervals import WIDEST
 from harness.stats.robust import robust_centre
 from harness.stats.sequential import Look, SequentialPlan
 
@@ -85,8 +85,8 @@ def _at(look: Look, deviation: float, margin: float, power: float) -> Detectable
     within += float(stdtrit(look.pairs - 1, 1 - look.equivalence)) * error
     return Detectable(
         look.pairs,
-        factor(max(math.log1p(margin), reach) + certain) - 1,
-        factor(within) - 1,
+        math.expm1(min(max(math.log1p(margin), reach) + certain, WIDEST)),
+        math.expm1(min(within, WIDEST)),
     )
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from harness.reading import Reading
 
-__all__ = ["ONE_PROCESS", "between_processes", "factor", "t_quantile"]
+__all__ = ["ONE_PROCESS", "WIDEST", "between_processes", "factor", "t_quantile"]
 
 ONE_PROCESS = "one process shows no spread between processes: run with --rounds 3 or more"
-_WIDEST = 50.0
+WIDEST = 50.0
 """On a log scale; beyond it a ratio says nothing, and soon would overflow."""
 _TOO_WIDE = "the processes lie too far apart for an interval in floating point"
 
@@ -30,7 +30,7 @@ def t_quantile(degrees: float, confidence: float = 0.95) -> float:
 
 def factor(log_ratio: float) -> float:
     """Return the ratio, held within e^-50 and e^50: the end of a very wide interval is finite."""
-    return math.exp(min(max(log_ratio, -_WIDEST), _WIDEST))
+    return math.exp(min(max(log_ratio, -WIDEST), WIDEST))
 
 
 def between_processes(centres: Sequence[float], confidence: float = 0.95) -> Reading:

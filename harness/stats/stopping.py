@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.intervals import factor, t_quantile
+from harness.stats.intervals import WIDEST, t_quantile
 from harness.stats.steady import Steady, steady_state
 
 __all__ = ["Decision", "StoppingRule", "centre_half_width"]
@@ -105,7 +105,7 @@ def centre_half_width(series: Sequence[float]) -> float | None:
     r = _correlation(np.clip(y - centre, -_WINSOR * spread, _WINSOR * spread))
     independent = max(x.size * (1 - r) / (1 + r), 2.0)
     half = t_quantile(independent - 1) * _MEDIAN_COST * spread / math.sqrt(independent)
-    return factor(half) - 1 if positive else half / abs(centre)
+    return math.expm1(min(half, WIDEST)) if positive else half / abs(centre)
 
 
 def _spread(deviations: NDArray[np.float64]) -> float:
